@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+# The front door; meson does the work. `make help` says what there is.
+
+BUILD ?= build
+SECONDS ?= 60
+PREFIX ?= /usr/local
+# More options for meson, for install: OPTIONS="--libdir=lib64".
+OPTIONS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build demo check check-quick bench install docs fuzz clean help
+
+build:
+	@scripts/build $(BUILD)
+
+demo:
+	@scripts/setup build
+	@scripts/build $(BUILD)
+	@$(BUILD)/tools/xctx/xctx demo $(FILES)
+
+check:
+	@scripts/check all
+
+check-quick:
+	@scripts/setup build test
+	@scripts/check gcc
+
+bench:
+	@scripts/setup build bench
+	@scripts/build $(BUILD) -Dbench=enabled
+	@bench/run $(BUILD)/bench/xctx-bench --json $(BUILD)/bench.json
+
+install:
+	@scripts/build $(BUILD) --prefix=$(abspath $(PREFIX)) $(OPTIONS)
+	@meson install -C $(BUILD) --no-rebuild --quiet
+
+docs:
+	@scripts/setup docs
+	@scripts/docs $(BUILD)/docs
+
+fuzz:
+	@scripts/setup build check
+	@scripts/fuzz $(SECONDS)
+
+clean:
+	@rm -rf $(BUILD)
+
+help:
+	@echo 'make                     build the library and the command, in $(BUILD)/'
+	@echo 'make demo [FILES="…"]    set up what is missing, build, and show the main job'
+	@echo 'make check               set up, build, run every check (some minutes)'
+	@echo 'make check-quick         build, run the unit tests'
+	@echo 'make bench               measure against CPython and yardsticks; $(BUILD)/bench.json'
+	@echo 'make install PREFIX=DIR  install (default: $(PREFIX)); DESTDIR= is honoured'
+	@echo 'make docs                the reference of the headers, in $(BUILD)/docs/html'
+	@echo 'make fuzz [SECONDS=60]   drive random calls against a model'
+	@echo 'make clean               remove $(BUILD)/'
+	@echo 'scripts/check JOB…       a single check; scripts/check lists them'

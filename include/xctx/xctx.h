@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file xctx.h
+ * Everything in libxctx.
+ */
+#ifndef XCTX_XCTX_H
+#define XCTX_XCTX_H
+
+#include <xctx/base.h>
+#include <xctx/context.h>
+#include <xctx/thread.h>
+#include <xctx/var.h>
+
+#endif

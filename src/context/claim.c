@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The claim: see claim.h for the states and the protocol. */
+#include "claim.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+#include "arch/arch.h"
+#include "context_internal.h"
+#include "memory.h"
+
+void xctx__claim_wait(unsigned *tries)
+{
+    unsigned n = (*tries)++;
+
+    if (n < 64) {
+        xctx__cpu_relax();
+    } else if (n < 128) {
+        sched_yield();
+    } else {
+        const struct timespec pause = {.tv_nsec = 50000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static bool swap(xctx_context *context, uintptr_t from, uintptr_t to)
+{
+    /* Acquire: see what the last owner did. */
+    return atomic_compare_exchange_strong_explicit(&context->claim, &from, to, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+/* Takes the claim that another thread keeps or holds. False: it was quicker. */
+static bool revoke(xctx_context *context, uintptr_t claim, uintptr_t mine)
+{
+    struct record *owner = xctx__claim_record(claim);
+    unsigned tries = 0;
+
+    if (!swap(context, claim, mine))
+        return false;
+    xctx__barrier_others();
+    while (atomic_load_explicit(&owner->window, memory_order_acquire) == context &&
+           !atomic_load_explicit(&owner->gone, memory_order_relaxed))
+        xctx__claim_wait(&tries);
+    if (atomic_load_explicit(&context->claim, memory_order_acquire) != mine)
+        return false;
+    if (context->bits < CONTEXT_REVOKED_MOST)
+        context->bits += CONTEXT_REVOKED;
+    if (!atomic_load_explicit(&context->used, memory_order_relaxed)) {
+        atomic_store_explicit(&owner->hand_over, XCTX__HAND_OVERS, memory_order_relaxed);
+        atomic_store_explicit(&owner->new_claim, xctx__claim(owner, CLAIM_FREE), memory_order_relaxed);
+    }
+    return true;
+}
+
+static bool is_entered_here(const xctx_context *context)
+{
+    for (xctx_context *entered = xctx__slot.current; entered; entered = entered->previous)
+        if (entered == context)
+            return true;
+    return false;
+}
+
+uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
+{
+    const uintptr_t mine = xctx__claim(me, CLAIM_LOCKED);
+    unsigned tries = 0;
+
+    for (;;) {
+        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
+        struct record *owner = xctx__claim_record(claim);
+        enum claim_tag tag = xctx__claim_tag(claim);
+        bool gone = xctx__claim_is_gone(claim);
+
+        if (tag == CLAIM_LOCKED && gone) {
+            /* It can only have been this thread that had the context entered, or one that is gone too. */
+            if (swap(context, claim, mine))
+                return is_entered_here(context) ? xctx__claim(me, CLAIM_SHARED) : xctx__claim(me, CLAIM_FREE);
+        } else if (tag == CLAIM_LOCKED) {
+            xctx__claim_wait(&tries);
+        } else if (tag == CLAIM_FREE || tag == CLAIM_SHARED || owner == me) {
+            if (swap(context, claim, mine))
+                return claim;
+        } else if (gone) {
+            if (swap(context, claim, mine))
+                return xctx__claim(owner, tag == CLAIM_KEPT ? CLAIM_FREE : CLAIM_SHARED);
+        } else if (revoke(context, claim, mine)) {
+            return xctx__claim(owner, tag == CLAIM_KEPT ? CLAIM_FREE : CLAIM_SHARED);
+        }
+    }
+}
+
+void xctx__claim_unlock(xctx_context *context, uintptr_t claim)
+{
+    atomic_store_explicit(&context->claim, claim, memory_order_release);
+}
+
+void xctx__claim_unlock_entered(xctx_context *context, struct record *me)
+{
+    bool hold = xctx__bias && context->bits < CONTEXT_REVOKED_MOST;
+
+    xctx__claim_unlock(context, xctx__claim(me, hold ? CLAIM_HELD : CLAIM_SHARED));
+}
+
+
+/* What a context forgets that a thread had entered which did not come along through fork(). */
+static void forget_entering(xctx_context *context)
+{
+    context->lets = 0;
+    if (context->extra)
+        context->extra->applied_count = 0;
+}
+
+/* Learns from an enter how the next ones should go. `again`: the last owner was the same thread. */
+static void note_entering(xctx_context *context, struct record *me, bool again)
+{
+    uint32_t hand_over = atomic_load_explicit(&me->hand_over, memory_order_relaxed);
+
+    /* Whoever enters twice in a row is likely to do so again, unless others wanted the context in between. */
+    if (again && context->bits < 2 * CONTEXT_REVOKED)
+        context->bits |= CONTEXT_KEEP;
+    else
+        context->bits &= (uint8_t)~CONTEXT_KEEP;
+    /* A thread that enters what it made does not hand it over. */
+    if (again && hand_over > 0 && !atomic_load_explicit(&context->used, memory_order_relaxed)) {
+        atomic_store_explicit(&me->hand_over, hand_over - 1, memory_order_relaxed);
+        if (hand_over == 1)
+            atomic_store_explicit(&me->new_claim, xctx__claim(me, CLAIM_KEPT), memory_order_relaxed);
+    }
+    atomic_store_explicit(&context->used, 1, memory_order_relaxed);
+}
+
+int xctx__claim_enter(xctx_context *context, struct record *me)
+{
+    for (;;) {
+        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
+        struct record *last = xctx__claim_record(claim);
+        enum claim_tag tag = xctx__claim_tag(claim);
+        bool entered = tag == CLAIM_HELD || tag == CLAIM_SHARED;
+
+        if (entered && !xctx__claim_is_gone(claim))
+            return -EBUSY;
+        if (tag == CLAIM_FREE && xctx__bias) {
+            /* In a window: another thread may revoke the claim as soon as it is there. */
+            xctx__window_open(me, context);
+            bool swapped = swap(context, claim, xctx__claim(me, CLAIM_HELD));
+            if (swapped)
+                note_entering(context, me, last == me);
+            xctx__window_close(me);
+            if (swapped)
+                return 0;
+            continue;
+        }
+        claim = xctx__claim_lock(context, me);
+        tag = xctx__claim_tag(claim);
+        entered = tag == CLAIM_HELD || tag == CLAIM_SHARED;
+        if (entered && !xctx__claim_is_gone(claim)) {
+            xctx__claim_unlock(context, claim);
+            return -EBUSY;
+        }
+        if (entered)
+            forget_entering(context);
+        context->bits &= (uint8_t)~CONTEXT_KEEP;
+        atomic_store_explicit(&context->used, 1, memory_order_relaxed);
+        xctx__claim_unlock(context, xctx__claim(me, xctx__bias ? CLAIM_HELD : CLAIM_SHARED));
+        return 0;
+    }
+}

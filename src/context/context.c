@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Contexts: making, copying, entering, leaving, releasing. context_internal.h says what protects what.
+ *
+ * The paths that matter take no atomic read-modify-write: copying the current context, entering and leaving a context
+ * whose claim the thread keeps, releasing a context that nobody else ever entered.
+ */
+#include "context_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "var_internal.h"
+
+static inline void context_init(xctx_context *context, struct record *record, struct map *root)
+{
+    atomic_init(&context->refs, 1);
+    context->lets = 0;
+    atomic_init(&context->used, 0);
+    context->bits = CONTEXT_KEEP;
+    atomic_init(&context->claim, atomic_load_explicit(&record->new_claim, memory_order_relaxed));
+    context->root = root;
+    context->previous = NULL;
+    context->owed = 0;
+    context->serial = 0;
+    context->extra = NULL;
+}
+
+xctx_context *xctx__context_create(struct record *record, struct map *root)
+{
+    xctx_context *context = record->free_contexts;
+
+    if (context) {
+        record->free_contexts = context->previous;
+        record->free_context_count--;
+    } else {
+        context = xctx__allocate(sizeof(*context));
+        if (!context)
+            return NULL;
+    }
+    context_init(context, record, root);
+    return context;
+}
+
+/* Keeps the memory of a context for the thread's next ones. */
+static inline void context_free(struct slot *slot, xctx_context *context)
+{
+    struct record *record = slot->record;
+
+    if (record && XCTX__FREE_LIMIT > 0 && !slot->spare) {
+        slot->spare = context;
+    } else if (record && record->free_context_count < XCTX__FREE_LIMIT) {
+        context->previous = record->free_contexts;
+        record->free_contexts = context;
+        record->free_context_count++;
+    } else {
+        xctx__free(context);
+    }
+}
+
+/* Nobody refers to the context or has it entered. */
+static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_context *context)
+{
+    struct map *root = context->root;
+    int64_t owed = context->owed;
+
+    if (context->extra) {
+        xctx__leaves_revoke(context);
+        xctx__free(context->extra->applied);
+        xctx__free(context->extra);
+    }
+    context_free(slot, context);
+    xctx__map_unpin(slot, root, owed);
+}
+
+/* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. */
+static inline void context_destroy(struct slot *slot, xctx_context *context)
+{
+    if (XCTX__LIKELY(slot->pin_map == context->root && !slot->spare && !context->owed && !context->extra &&
+                     XCTX__FREE_LIMIT > 0)) {
+        slot->pin_dropped++;
+        slot->spare = context;
+        return;
+    }
+    if (XCTX__LIKELY(!slot->spare && !context->owed && !context->extra && slot->record && XCTX__FREE_LIMIT > 0)) {
+        struct map *root = context->root;
+        /* Acquire: see the last reads of those who gave their reference back before. */
+        if (atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
+            xctx__map_put_spare(slot->record, root)) {
+            slot->spare = context;
+            return;
+        }
+    }
+    destroy_slowly(slot, context);
+}
+
+void xctx__context_trim(struct record *record)
+{
+    xctx__free(xctx__slot.spare);
+    xctx__slot.spare = NULL;
+    while (record->free_contexts) {
+        xctx_context *context = record->free_contexts;
+        record->free_contexts = context->previous;
+        xctx__free(context);
+    }
+    record->free_context_count = 0;
+}
+
+static struct map *empty_map(void)
+{
+    atomic_fetch_add_explicit(&xctx__map_empty.refs, 1, memory_order_relaxed);
+    return &xctx__map_empty;
+}
+
+static xctx_context *create_or_unref(struct slot *slot, struct record *record, struct map *root)
+{
+    xctx_context *context = xctx__context_create(record, root);
+
+    if (!context)
+        xctx__map_unref(slot, root);
+    return context;
+}
+
+xctx_context *xctx_new(void)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = xctx__record_get(slot);
+
+    return record ? create_or_unref(slot, record, empty_map()) : NULL;
+}
+
+xctx_context *xctx__context_ensure(struct slot *slot)
+{
+    if (slot->current)
+        return slot->current;
+    xctx_context *context = xctx_new();
+    if (!context)
+        return NULL;
+    slot->first = context;
+    atomic_store_explicit(&context->used, 1, memory_order_relaxed);
+    xctx__claim_unlock_entered(context, slot->record);
+    slot->current = context;
+    slot->root = context->root;
+    return context;
+}
+
+/* ---- copying ---- */
+
+static void pin_map(struct record *record, xctx_context *context, struct map *map)
+{
+    bool pinned = false;
+
+    xctx__window_open(record, context);
+    if (atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+        /* Acquire, as our store ends the sequence of those that others released their references with. */
+        atomic_load_explicit(&map->refs, memory_order_acquire) == 1) {
+        atomic_store_explicit(&map->refs, 1 + PIN, memory_order_relaxed);
+        pinned = true;
+    }
+    xctx__window_close(record);
+    if (!pinned)
+        atomic_fetch_add_explicit(&map->refs, PIN, memory_order_relaxed);
+    context->owed = -PIN;
+}
+
+/* Replaces a reference to a map by one to what a copied context gets of it. NULL: no memory. */
+static struct map *flow(struct slot *slot, struct map *map)
+{
+    struct map *flowed = map;
+
+    if (map->flags & MAP_FLOWS) {
+        flowed = xctx__map_flow(map);
+        xctx__map_unref(slot, map);
+    }
+    return flowed;
+}
+
+static __attribute__((noinline)) xctx_context *copy_slowly(struct slot *slot, xctx_context *context)
+{
+    struct record *record = xctx__record_get(slot);
+    struct map *map = record ? xctx__context_share(slot, context) : NULL;
+
+    if (map)
+        map = flow(slot, map);
+    return map ? create_or_unref(slot, record, map) : NULL;
+}
+
+/* Of the current context, whatever its state. */
+static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
+{
+    if (!xctx__context_ensure(slot))
+        return NULL;
+    struct map *map = slot->root;
+    xctx_context *context = slot->current;
+    struct record *record = slot->record;
+    if (map->flags & MAP_FLOWS || context->lets)
+        return copy_slowly(slot, context);
+    xctx_context *copy = xctx__context_create(record, map);
+    if (!copy)
+        return NULL;
+    if (context->owed == 0)
+        pin_map(record, context, map);
+    if (slot->pin != context || slot->pin_copied >= XCTX__PIN_BATCH)
+        xctx__pin_use(slot, context);
+    if (context->owed > -PIN / 2) {
+        atomic_fetch_add_explicit(&map->refs, PIN, memory_order_relaxed);
+        context->owed -= PIN;
+    }
+    slot->pin_copied++;
+    return copy;
+}
+
+/* Of the current context: nothing but loads and stores while its pin is in use and a spare is there. A context is only
+   pinned while its copies share its map. */
+static inline xctx_context *copy_current(struct slot *slot)
+{
+    xctx_context *copy = slot->spare;
+
+    if (XCTX__UNLIKELY(slot->pin != slot->current || !copy || !slot->pin || slot->pin_copied >= XCTX__PIN_BATCH))
+        return copy_current_slowly(slot);
+    slot->spare = NULL;
+    slot->pin_copied++;
+    context_init(copy, slot->record, slot->pin_map);
+    return copy;
+}
+
+struct map *xctx__context_share(struct slot *slot, xctx_context *context)
+{
+    struct map *map;
+
+    if (context == slot->current) {
+        map = context->root;
+        if (context->lets)
+            return xctx__map_clone(map);
+        atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
+        return map;
+    }
+    struct record *record = xctx__record_borrow(slot);
+    map = xctx__leaf_ref(record, context);
+    if (!map) {
+        uintptr_t claim = xctx__claim_lock(context, record);
+        if (context->lets) {
+            map = xctx__map_clone(context->root);
+        } else {
+            map = context->root;
+            atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
+            if (record == slot->record)
+                xctx__leaf_consider(record, context);
+        }
+        xctx__claim_unlock(context, claim);
+    }
+    xctx__record_give_back(record);
+    return map;
+}
+
+xctx_context *xctx_copy(xctx_context *context)
+{
+    struct slot *slot = &xctx__slot;
+
+    if (!context)
+        return NULL;
+    return context == slot->current ? copy_current(slot) : copy_slowly(slot, context);
+}
+
+xctx_context *xctx_copy_current(void)
+{
+    struct slot *slot = &xctx__slot;
+
+    return copy_current(slot);
+}
+
+/* Puts what the variables with a `capture` operation read from the thread into a copy that nobody else knows yet. */
+static int capture_state(struct slot *slot, xctx_context *copy)
+{
+    for (xctx_var *var = xctx__var_captured(); var; var = xctx__var_captured_next(var)) {
+        int error = xctx__var_number(var);
+        if (error)
+            return error;
+        void *value = var->options_.capture();
+        if (!value)
+            continue;
+        struct entry entry = {.id = xctx__var_id(var),
+                              .flags = xctx__var_map_flags(var),
+                              .is_cell = xctx__var_flags(var) & VAR_CELL};
+        if (xctx__var_wrap_owned(var, value, &entry.word))
+            return -ENOMEM;
+        struct map *with = xctx__map_with(copy->root, &entry);
+        if (!with) {
+            xctx__var_unref_word(var, entry.word);
+            return -ENOMEM;
+        }
+        xctx__map_unref(slot, copy->root);
+        copy->root = with;
+    }
+    return 0;
+}
+
+xctx_context *xctx_copy_current_with(unsigned capture)
+{
+    if (capture & ~XCTX_CAPTURE_STATE)
+        return NULL;
+    xctx_context *copy = xctx_copy_current();
+    if (copy && capture & XCTX_CAPTURE_STATE && capture_state(&xctx__slot, copy))
+        copy = xctx_unref(copy);
+    return copy;
+}
+
+/* ---- entering and leaving ---- */
+
+static inline void switch_to(struct slot *slot, xctx_context *context)
+{
+    slot->current = context;
+    slot->root = context ? context->root : &xctx__map_empty;
+}
+
+/* After a switch. */
+static inline int notify(struct slot *slot)
+{
+    if (XCTX__UNLIKELY(atomic_load_explicit(&xctx__watchers, memory_order_relaxed)))
+        xctx__watch_notify(slot);
+    return 0;
+}
+
+/* For a context that `record`'s thread has just claimed and not switched to. */
+static int reserve_hooks(xctx_context *context, struct record *record)
+{
+    xctx__claim_lock(context, record);
+    struct extra *extra = xctx__context_extra(context);
+    int error = extra ? xctx__hooks_reserve(extra, context->root) : -ENOMEM;
+    if (!error) {
+        context->bits |= CONTEXT_APPLIED;
+        xctx__claim_unlock_entered(context, record);
+    } else {
+        xctx__claim_exit(context, record);
+    }
+    return error;
+}
+
+int xctx__context_hand_over(xctx_context *context)
+{
+    atomic_store_explicit(&context->claim, xctx__claim(NULL, CLAIM_FREE), memory_order_relaxed);
+    if (!(context->root->flags & MAP_HOOKED))
+        return 0;
+    struct extra *extra = xctx__context_extra(context);
+    return extra ? xctx__hooks_reserve(extra, context->root) : -ENOMEM;
+}
+
+/* Switches to a context that the thread has just claimed and that has `enter` operations. */
+static __attribute__((noinline)) int enter_with_hooks(struct slot *slot, xctx_context *context)
+{
+    int error = reserve_hooks(context, slot->record);
+
+    if (error)
+        return error;
+    context->previous = slot->current;
+    switch_to(slot, context);
+    xctx__hooks_apply(slot, context);
+    return notify(slot);
+}
+
+static inline int enter_claimed(struct slot *slot, xctx_context *context)
+{
+    if (XCTX__UNLIKELY(context->root->flags & MAP_HOOKED))
+        return enter_with_hooks(slot, context);
+    context->previous = slot->current;
+    switch_to(slot, context);
+    return notify(slot);
+}
+
+/* A context on which the thread has no claim yet. */
+static __attribute__((noinline)) int enter_slowly(struct slot *slot, xctx_context *context)
+{
+    if (!context)
+        return -EINVAL;
+    struct record *record = xctx__record_get(slot);
+    int error = record ? xctx__claim_enter(context, record) : -ENOMEM;
+    return error ? error : enter_claimed(slot, context);
+}
+
+int xctx_enter(xctx_context *context)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = slot->record;
+
+    if (XCTX__UNLIKELY(!context || !record))
+        return enter_slowly(slot, context);
+    xctx__window_open(record, context);
+    bool kept = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_KEPT);
+    if (XCTX__LIKELY(kept)) {
+        atomic_store_explicit(&context->used, 1, memory_order_relaxed);
+        atomic_store_explicit(&context->claim, xctx__claim(record, CLAIM_HELD), memory_order_relaxed);
+    }
+    xctx__window_close(record);
+    return XCTX__LIKELY(kept) ? enter_claimed(slot, context) : enter_slowly(slot, context);
+}
+
+static inline void step_out(struct slot *slot, xctx_context *context)
+{
+    xctx_context *previous = context->previous;
+
+    context->previous = NULL;
+    switch_to(slot, previous);
+    if (XCTX__UNLIKELY(slot->pin == context))
+        xctx__pin_fold(slot);
+}
+
+/* With hooks to undo, or with the claim revoked meanwhile. */
+static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context *context)
+{
+    struct record *record = slot->record;
+
+    uintptr_t claim = xctx__claim_lock(context, record);
+    bool applied = context->bits & CONTEXT_APPLIED;
+    context->bits &= (uint8_t)~CONTEXT_APPLIED;
+    if (applied) {
+        xctx__claim_unlock(context, claim);
+        xctx__hooks_undo(context);
+        if (slot->current != context)
+            return 0; /* an operation has left the context itself */
+        xctx__claim_lock(context, record);
+    }
+    step_out(slot, context);
+    context->lets = 0;
+    if (atomic_load_explicit(&context->refs, memory_order_acquire) == 0)
+        context_destroy(slot, context);
+    else
+        xctx__claim_exit(context, record);
+    return notify(slot);
+}
+
+/* The thread itself gave the last reference back while it had the context entered. */
+static __attribute__((noinline)) int exit_last(struct slot *slot, xctx_context *context)
+{
+    context_destroy(slot, context);
+    return notify(slot);
+}
+
+static __attribute__((noinline)) int exit_error(xctx_context *context)
+{
+    if (!context || context == xctx__slot.current)
+        return -EINVAL; /* the thread's own first context */
+    enum claim_tag tag = xctx__claim_tag(atomic_load_explicit(&context->claim, memory_order_acquire));
+    if (tag == CLAIM_LOCKED) {
+        struct record *record = xctx__record_borrow(&xctx__slot);
+        uintptr_t claim = xctx__claim_lock(context, record);
+        tag = xctx__claim_tag(claim);
+        xctx__claim_unlock(context, claim);
+        xctx__record_give_back(record);
+    }
+    return tag == CLAIM_HELD || tag == CLAIM_SHARED ? -EPERM : -EINVAL;
+}
+
+int xctx_exit(xctx_context *context)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = slot->record;
+
+    if (XCTX__UNLIKELY(!context || slot->current != context || slot->first == context))
+        return exit_error(context);
+    xctx__window_open(record, context);
+    bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+                 !(context->bits & CONTEXT_APPLIED);
+    bool last = false;
+    if (XCTX__LIKELY(quick)) {
+        step_out(slot, context);
+        context->lets = 0;
+        /* Only this thread can have given the last reference back: another one would have revoked the claim. */
+        last = atomic_load_explicit(&context->refs, memory_order_relaxed) == 0;
+        if (XCTX__LIKELY(!last))
+            xctx__claim_exit(context, record);
+    }
+    xctx__window_close(record);
+    if (XCTX__UNLIKELY(!quick))
+        return exit_slowly(slot, context);
+    if (XCTX__UNLIKELY(last))
+        return exit_last(slot, context);
+    return notify(slot);
+}
+
+xctx_context *xctx_current(void)
+{
+    return xctx__slot.current;
+}
+
+static bool is_entered_above(const struct slot *slot, const xctx_context *context)
+{
+    for (const xctx_context *entered = slot->current; entered; entered = entered->previous)
+        if (entered == context)
+            return true;
+    return false;
+}
+
+void xctx__context_leave(xctx_context *context)
+{
+    struct slot *slot = &xctx__slot;
+
+    while (is_entered_above(slot, context)) {
+        xctx_context *innermost = slot->current;
+        xctx_exit(innermost);
+        if (innermost == context)
+            return;
+    }
+}
+
+static void run_end(xctx_context **context)
+{
+    xctx__context_leave(*context);
+}
+
+int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_result)
+{
+    if (!fn)
+        return -EINVAL;
+    int error = xctx_enter(context);
+    if (error)
+        return error;
+    __attribute__((cleanup(run_end))) xctx_context *entered = context;
+    void *result = fn(arg);
+    if (ret_result)
+        *ret_result = result;
+    return 0;
+}
+
+void xctx__context_thread_end(struct slot *slot)
+{
+    enum { ROUNDS = 64 }; /* operations that set variables again and again must not keep a thread from ending */
+
+    for (int i = 0; i < ROUNDS && slot->current; i++) {
+        while (slot->current && slot->current != slot->first)
+            xctx_exit(slot->current);
+        xctx_context *first = slot->current;
+        if (first) {
+            xctx__claim_lock(first, slot->record);
+            step_out(slot, first);
+            slot->first = NULL;
+            xctx__claim_unlock(first, xctx__claim(slot->record, CLAIM_FREE));
+            xctx_unref(first);
+        }
+    }
+}
+
+/* ---- references ---- */
+
+xctx_context *xctx_ref(xctx_context *context)
+{
+    if (context)
+        atomic_fetch_add_explicit(&context->refs, 1, memory_order_relaxed);
+    return context;
+}
+
+static __attribute__((noinline)) xctx_context *unref_slowly(struct slot *slot, xctx_context *context)
+{
+    uint32_t refs = atomic_load_explicit(&context->refs, memory_order_relaxed);
+
+    assert(refs > 0);
+    while (refs > 1)
+        /* Release: what this thread did with the context comes before its end. */
+        if (atomic_compare_exchange_weak_explicit(&context->refs, &refs, refs - 1, memory_order_release,
+                                                  memory_order_relaxed))
+            return NULL;
+    /* Perhaps the last one: that needs to know whether the context is entered. */
+    struct record *record = xctx__record_borrow(slot);
+    uintptr_t claim = xctx__claim_lock(context, record);
+    enum claim_tag tag = xctx__claim_tag(claim);
+    bool last = atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) == 1;
+    bool entered = tag == CLAIM_HELD || (tag == CLAIM_SHARED && !xctx__claim_is_gone(claim));
+    if (!last || entered)
+        xctx__claim_unlock(context, claim);
+    xctx__record_give_back(record);
+    if (last && !entered)
+        context_destroy(slot, context);
+    return NULL;
+}
+
+xctx_context *xctx_unref(xctx_context *context)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = slot->record;
+
+    if (!context)
+        return NULL;
+    /* Acquire: see whether another thread, which gave its reference back before, has entered the context. */
+    if (atomic_load_explicit(&context->refs, memory_order_acquire) == 1) {
+        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
+        if ((record && claim == xctx__claim(record, CLAIM_KEPT)) ||
+            !atomic_load_explicit(&context->used, memory_order_relaxed)) {
+            context_destroy(slot, context);
+            return NULL;
+        }
+        if (record && claim == xctx__claim(record, CLAIM_HELD)) {
+            atomic_store_explicit(&context->refs, 0, memory_order_relaxed);
+            return NULL;
+        }
+    }
+    return unref_slowly(slot, context);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The `enter` and `leave` operations of the variables in a context.
+ *
+ * Room to remember what is to be undone is made before anything is switched, so that entering either fails and has done
+ * nothing, or goes through. The operations may change the context: they are called for the map as it was.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "context_internal.h"
+#include "var_internal.h"
+
+static int count_hooked(uint32_t id, void *word, bool is_cell, void *user)
+{
+    uint32_t *count = user;
+
+    (void)word;
+    (void)is_cell;
+    if (xctx__var_at(id)->options_.enter)
+        ++*count;
+    return 0;
+}
+
+struct extra *xctx__context_extra(xctx_context *context)
+{
+    if (!context->extra) {
+        struct extra *extra = xctx__allocate(sizeof(*extra));
+        if (!extra)
+            return NULL;
+        *extra = (struct extra){0};
+        context->extra = extra;
+    }
+    return context->extra;
+}
+
+int xctx__hooks_reserve(struct extra *extra, const struct map *map)
+{
+    uint32_t count = 0;
+
+    xctx__map_each(map, count_hooked, &count);
+    if (count <= extra->applied_room)
+        return 0;
+    struct applied *applied = xctx__allocate(count * sizeof(*applied));
+    if (!applied)
+        return -ENOMEM;
+    xctx__free(extra->applied);
+    extra->applied = applied;
+    extra->applied_room = count;
+    return 0;
+}
+
+static int apply_one(uint32_t id, void *word, bool is_cell, void *user)
+{
+    struct extra *extra = user;
+    xctx_var *var = xctx__var_at(id);
+
+    (void)is_cell;
+    if (var->options_.enter) {
+        void *saved = var->options_.enter(xctx__var_unwrap(var, word));
+        extra->applied[extra->applied_count++] = (struct applied){.var = var, .saved = saved};
+    }
+    return 0;
+}
+
+void xctx__hooks_apply(struct slot *slot, xctx_context *context)
+{
+    struct map *map = context->root;
+
+    atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
+    context->extra->applied_count = 0;
+    xctx__map_each(map, apply_one, context->extra);
+    xctx__map_unref(slot, map);
+}
+
+void xctx__hooks_undo(xctx_context *context)
+{
+    struct extra *extra = context->extra;
+
+    while (extra->applied_count > 0) {
+        struct applied applied = extra->applied[--extra->applied_count];
+        applied.var->options_.leave(applied.saved);
+    }
+}

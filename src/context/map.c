@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* The map from variables to values: see map.h. */
+#include "map.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "cell.h"
+#include "record.h"
+#include "trie.h"
+#include "var_internal.h"
+
+/* Every context that has no variables refers to it. It is counted like the others, but never freed. */
+struct map xctx__map_empty = {.refs = INT64_C(1) << 60};
+
+_Static_assert(offsetof(struct map, limit) == offsetof(struct xctx__map_head, limit_), "inline.h");
+_Static_assert(offsetof(struct map, words) == sizeof(struct xctx__map_head), "inline.h");
+
+static uint32_t limit_for(uint32_t id)
+{
+    uint32_t limit = XCTX__SMALLEST_MAP;
+
+    while (limit <= id)
+        limit *= 2;
+    return limit;
+}
+
+/* Memory for a map, from the running thread's spare ones if possible; nothing in it is set. */
+static struct map *map_allocate(uint32_t limit)
+{
+    struct record *record = xctx__slot.record;
+
+    if (XCTX__LIKELY(limit && record && record->free_maps[xctx__map_size(limit)]))
+        return xctx__map_take_spare(record, limit);
+    return xctx__allocate(sizeof(struct map) + limit * sizeof(void *));
+}
+
+static void map_deallocate(struct map *map)
+{
+    struct record *record = xctx__slot.record;
+
+    if (!map->limit || !record || !xctx__map_put_spare(record, map))
+        xctx__free(map);
+}
+
+void xctx__map_trim(struct record *record)
+{
+    for (uint32_t size = 0; size < XCTX__MAP_SIZES; size++) {
+        while (record->free_maps[size]) {
+            struct map *map = record->free_maps[size];
+            record->free_maps[size] = (struct map *)map->rest;
+            xctx__free(map);
+        }
+        record->free_map_count[size] = 0;
+    }
+}
+
+static struct map *map_create(uint32_t limit)
+{
+    struct map *map = map_allocate(limit);
+
+    if (map) {
+        atomic_init(&map->refs, 1);
+        map->limit = limit;
+        map->flags = 0;
+        map->cells = 0;
+        map->rest = NULL;
+        for (uint32_t i = 0; i < limit; i++)
+            map->words[i] = xctx__absent;
+    }
+    return map;
+}
+
+void *xctx__map_get_rest(const struct map *map, uint32_t id)
+{
+    if (XCTX__LIKELY(!map->rest) || id < XCTX__FLAT_LIMIT)
+        return xctx__absent;
+    return xctx__trie_get(map->rest, id);
+}
+
+bool xctx__map_has_room(const struct map *map, uint32_t id)
+{
+    if (id < XCTX__FLAT_LIMIT)
+        return id < map->limit;
+    return map->rest && xctx__trie_private(map->rest, id);
+}
+
+void *xctx__map_put(struct map *map, const struct entry *entry)
+{
+    void **word;
+
+    map->flags |= entry->flags;
+    if (entry->id < XCTX__FLAT_LIMIT) {
+        /* The note before the word: a fork in between leaves an absent word that would be a cell, which is harmless. */
+        if (entry->is_cell)
+            map->cells |= UINT64_C(1) << entry->id;
+        word = &map->words[entry->id];
+    } else {
+        word = xctx__trie_private(map->rest, entry->id);
+    }
+    void *old = *word;
+    *word = entry->word;
+    return old;
+}
+
+static void refer_to_cells(const struct map *map)
+{
+    for (uint64_t left = map->cells; left; left &= left - 1) {
+        void *word = map->words[__builtin_ctzll(left)];
+        if (word != xctx__absent)
+            xctx__cell_ref(word);
+    }
+}
+
+/* The array and flags of `map`, with room for `limit` words; the cells are not referred to yet. */
+static struct map *array_copy(const struct map *map, uint32_t limit)
+{
+    struct map *copy;
+
+    if (limit < map->limit)
+        limit = map->limit;
+    copy = map_allocate(limit);
+    if (!copy)
+        return NULL;
+    atomic_init(&copy->refs, 1);
+    copy->limit = limit;
+    copy->flags = map->flags;
+    copy->cells = map->cells;
+    copy->rest = NULL;
+    xctx__map_copy_words(copy, map);
+    for (uint32_t i = map->limit; i < limit; i++)
+        copy->words[i] = xctx__absent;
+    return copy;
+}
+
+struct map *xctx__map_with(const struct map *map, const struct entry *entry)
+{
+    bool flat = entry->id < XCTX__FLAT_LIMIT;
+    struct map *with = array_copy(map, flat ? limit_for(entry->id) : 0);
+
+    if (!with)
+        return NULL;
+    if (flat) {
+        uint64_t bit = UINT64_C(1) << entry->id;
+        with->flags |= entry->flags;
+        with->words[entry->id] = xctx__absent;
+        refer_to_cells(with);
+        with->words[entry->id] = entry->word;
+        if (entry->is_cell)
+            with->cells |= bit;
+        if (map->rest)
+            with->rest = xctx__trie_ref(map->rest);
+    } else {
+        with->rest = xctx__trie_with(map->rest, entry);
+        if (!with->rest) {
+            map_deallocate(with);
+            return NULL;
+        }
+        with->flags |= entry->flags;
+        refer_to_cells(with);
+    }
+    return with;
+}
+
+struct map *xctx__map_clone(const struct map *map)
+{
+    struct map *clone = array_copy(map, 0);
+
+    if (!clone)
+        return NULL;
+    if (map->rest) {
+        clone->rest = xctx__trie_clone(map->rest);
+        if (!clone->rest) {
+            map_deallocate(clone);
+            return NULL;
+        }
+    }
+    refer_to_cells(clone);
+    return clone;
+}
+
+/* Puts an entry into a map that nobody else knows, in place or by replacing it. */
+static int build_put(struct map **map, const struct entry *entry)
+{
+    if (xctx__map_has_room(*map, entry->id)) {
+        void *old = xctx__map_put(*map, entry);
+        (void)old;
+        assert(old == xctx__absent);
+        return 0;
+    }
+    struct map *with = xctx__map_with(*map, entry);
+    if (!with)
+        return -1;
+    xctx__map_free(*map);
+    *map = with;
+    return 0;
+}
+
+static int flow_entry(uint32_t id, void *word, bool is_cell, void *user)
+{
+    struct map **map = user;
+    const xctx_var *var = xctx__var_at(id);
+    const xctx_var_options *options = &var->options_;
+    struct entry entry = {.id = id, .flags = xctx__var_map_flags(var), .is_cell = is_cell, .word = word};
+
+    if (options->flow == XCTX_FLOW_NONE)
+        return 0;
+    if (options->flow == XCTX_FLOW_SHARE) {
+        if (is_cell)
+            xctx__cell_ref(word);
+    } else if (xctx__var_wrap(var, options->clone, xctx__var_unwrap(var, word), &entry.word)) {
+        return -1;
+    }
+    if (build_put(map, &entry)) {
+        xctx__var_unref_word(var, entry.word);
+        return -1;
+    }
+    return 0;
+}
+
+struct map *xctx__map_flow(const struct map *map)
+{
+    struct map *flowed = map_create(map->limit);
+
+    if (!flowed)
+        return NULL;
+    if (xctx__map_each(map, flow_entry, &flowed)) {
+        xctx__map_free(flowed);
+        return NULL;
+    }
+    return flowed;
+}
+
+int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, bool is_cell, void *user), void *user)
+{
+    for (uint32_t id = 0; id < map->limit; id++) {
+        if (map->words[id] == xctx__absent)
+            continue;
+        int result = fn(id, map->words[id], (map->cells >> id & 1) != 0, user);
+        if (result)
+            return result;
+    }
+    return map->rest ? xctx__trie_each(map->rest, 0, fn, user) : 0;
+}
+
+void xctx__map_free(struct map *map)
+{
+    for (uint64_t left = map->cells; left; left &= left - 1) {
+        void *word = map->words[__builtin_ctzll(left)];
+        if (word != xctx__absent)
+            xctx__cell_unref(word);
+    }
+    if (map->rest)
+        xctx__trie_unref(map->rest);
+    map_deallocate(map);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All memory of libxctx comes from here, so that test builds can make any one allocation fail and shrink the sizes at
+ * which structures change shape.
+ */
+#ifndef XCTX_CONTEXT_MEMORY_H
+#define XCTX_CONTEXT_MEMORY_H
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+enum {
+    XCTX__SMALLEST_MAP = 8, /* entries; each size is twice the one before */
+    XCTX__MAP_SIZES = 4,
+};
+
+#ifdef XCTX_TEST_BUILD
+#include <xctx/base.h>
+
+enum {
+    XCTX__FLAT_LIMIT = 8,     /* variables with a smaller number live in the map's array */
+    XCTX__TRIE_BITS = 2,      /* log2 of a trie node's children */
+    XCTX__FREE_LIMIT = 2,     /* objects that a thread keeps for its next allocation */
+    XCTX__HAND_OVERS = 2,     /* see record.h */
+    XCTX__VAR_PAGE_BITS = 4,  /* log2 of the variables in one page of the table of variables */
+    XCTX__VAR_PAGES = 64,     /* how many pages there can be */
+    XCTX__PIN_BITS = 12,      /* see context_internal.h */
+    XCTX__PIN_BATCH = 1 << 8,
+    XCTX__LEAF_MOST = 1 << 4, /* see share.h */
+};
+
+/* The nth allocation from now on fails, once; 0: none. Returns how many were made since the last call. */
+XCTX_API long xctx__test_fail_allocation(long nth);
+/* 0: behave as where the kernel has no membarrier(). */
+XCTX_API void xctx__test_set_bias(int on);
+
+void *xctx__allocate(size_t size);
+void *xctx__allocate_aligned(size_t alignment, size_t size);
+#else
+enum {
+    XCTX__FLAT_LIMIT = 64,
+    XCTX__TRIE_BITS = 5,
+#ifdef __SANITIZE_ADDRESS__
+    XCTX__FREE_LIMIT = 0, /* let the sanitizer see each object freed */
+#else
+    XCTX__FREE_LIMIT = 64,
+#endif
+    XCTX__HAND_OVERS = 64,
+    XCTX__VAR_PAGE_BITS = 10,
+    XCTX__VAR_PAGES = 4096,
+    XCTX__PIN_BITS = 36,
+    XCTX__PIN_BATCH = 1 << 30,
+    XCTX__LEAF_MOST = 1 << 16,
+};
+
+static inline void *xctx__allocate(size_t size)
+{
+    return malloc(size);
+}
+
+static inline void *xctx__allocate_aligned(size_t alignment, size_t size)
+{
+    return aligned_alloc(alignment, size);
+}
+#endif
+
+static inline void xctx__free(void *memory)
+{
+    free(memory);
+}
+
+#define XCTX__LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define XCTX__UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading and changing the values of variables in the current context.
+ *
+ * Reading follows the slot's map. Changing puts a word into the map if only the current context refers to it; else a
+ * new map is built on the side and put in the place of the old one. Either is one store under the claim, after
+ * everything that can fail; operations of variables are called before it (retain) and after it (release), never under
+ * it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+
+#include "context_internal.h"
+#include "var_internal.h"
+
+enum token_state { TOKEN_SET = 0x746f6b65, TOKEN_USED = 0x75736564 };
+
+/* ---- reading ---- */
+
+static inline void *value_of(xctx_var *var, void *word)
+{
+    if (XCTX__UNLIKELY(word == xctx__absent))
+        return var->options_.initial;
+    return XCTX__UNLIKELY(xctx__var_flags(var) & VAR_CELL) ? ((struct cell *)word)->value : word;
+}
+
+_Static_assert((int)VAR_CELL == (int)XCTX__VAR_CELL, "inline.h");
+_Static_assert(offsetof(struct slot, root) == 0, "inline.h");
+
+void *xctx__var_get_slowly(xctx_var *var)
+{
+    return value_of(var, xctx__map_get(xctx__slot.root, xctx__var_id(var)));
+}
+
+/* For those who do not have it inline. */
+void *xctx_var_get(xctx_var *var)
+{
+    const struct map *map = xctx__slot.root;
+    uint32_t id = xctx__var_id(var);
+
+    return XCTX__LIKELY(id < map->limit) ? value_of(var, map->words[id]) : xctx__var_get_slowly(var);
+}
+
+int xctx_var_find(xctx_var *var, void **ret_value)
+{
+    if (!var)
+        return -EINVAL;
+    void *word = xctx__map_get(xctx__slot.root, xctx__var_id(var));
+    if (word == xctx__absent && !var->options_.initial)
+        return 0;
+    if (ret_value)
+        *ret_value = word == xctx__absent ? var->options_.initial : xctx__var_unwrap(var, word);
+    return 1;
+}
+
+int xctx_lookup(xctx_context *context, xctx_var *var, void **ret_value)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = NULL;
+    uintptr_t claim = 0;
+
+    if (!context || !var)
+        return -EINVAL;
+    bool current = context == slot->current;
+    if (!current) {
+        record = xctx__record_borrow(slot);
+        claim = xctx__claim_lock(context, record);
+    }
+    void *word = xctx__map_get(context->root, xctx__var_id(var));
+    void *value = word == xctx__absent ? NULL : xctx__var_unwrap(var, word);
+    if (!current) {
+        xctx__claim_unlock(context, claim);
+        xctx__record_give_back(record);
+    }
+    if (word == xctx__absent)
+        return 0;
+    if (ret_value)
+        *ret_value = value;
+    return 1;
+}
+
+/* ---- changing ---- */
+
+/* The right to change the current context: in the window, or with the claim locked. */
+static inline bool begin_change(xctx_context *context, struct record *record)
+{
+    xctx__window_open(record, context);
+    if (XCTX__LIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD)))
+        return true;
+    xctx__window_close(record);
+    xctx__claim_lock(context, record);
+    return false;
+}
+
+static inline void end_change(xctx_context *context, struct record *record, bool in_window)
+{
+    if (XCTX__LIKELY(in_window))
+        xctx__window_close(record);
+    else
+        xctx__claim_unlock_entered(context, record);
+}
+
+/* Whether nobody but the current context refers to its map. Acquire: the reads of those who did come before our writes.
+   */
+static inline bool map_is_ours(const struct slot *slot, const xctx_context *context)
+{
+    int64_t refs = atomic_load_explicit(&context->root->refs, memory_order_acquire);
+
+    if (XCTX__UNLIKELY(slot->pin == context))
+        refs += (int64_t)(slot->pin_copied - slot->pin_dropped);
+    return refs + context->owed == 1;
+}
+
+/* Gives the current context another map, which nobody else refers to; takes the caller's reference. */
+static void replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets)
+{
+    struct map *old = context->root;
+
+    if (slot->pin == context)
+        xctx__pin_fold(slot);
+    int64_t owed = context->owed;
+    bool in_window = begin_change(context, slot->record);
+    if (in_window && context->extra && context->extra->leaves) {
+        xctx__window_close(slot->record);
+        xctx__claim_lock(context, slot->record);
+        in_window = false;
+    }
+    if (context->extra)
+        xctx__leaves_revoke(context);
+    context->root = map;
+    context->lets = (uint16_t)(context->lets + lets);
+    end_change(context, slot->record, in_window);
+    context->owed = 0;
+    slot->root = map;
+    xctx__map_unpin(slot, old, owed);
+}
+
+/*
+ * Puts an entry into the current context, taking the reference in it unless that fails. Gives a reference to the old
+ * word to the caller. `lets` is added to the number of open bindings at the same moment.
+ * 0 or -ENOMEM.
+ */
+static int store(struct slot *slot, xctx_context *context, xctx_var *var, const struct entry *entry, int lets,
+                 void **ret_old)
+{
+    /* Copies can no longer simply share the map (copy_current() in context.c). */
+    if ((lets > 0 || entry->flags & MAP_FLOWS) && slot->pin == context)
+        xctx__pin_fold(slot);
+    bool in_window = begin_change(context, slot->record);
+    bool in_place = map_is_ours(slot, context) && xctx__map_has_room(context->root, entry->id);
+    if (in_place) {
+        *ret_old = xctx__map_put(context->root, entry);
+        context->lets = (uint16_t)(context->lets + lets);
+    }
+    end_change(context, slot->record, in_window);
+    if (in_place)
+        return 0;
+    struct map *map = xctx__map_with(context->root, entry);
+    if (!map)
+        return -ENOMEM;
+    void *old = xctx__map_get(context->root, entry->id);
+    xctx__var_ref_word(var, old);
+    *ret_old = old;
+    replace_map(slot, context, map, lets);
+    return 0;
+}
+
+static inline void token_init(xctx_token *token, xctx_var *var, void *old, const xctx_context *context)
+{
+    token->var_ = var;
+    token->context_ = context->serial;
+    token->old_ = old;
+    token->state_ = TOKEN_SET;
+}
+
+static void token_create(xctx_token *token, xctx_var *var, void *old, struct slot *slot, xctx_context *context)
+{
+    if (context->serial == 0)
+        context->serial = xctx__record_serial(slot->record);
+    token_init(token, var, old, context);
+}
+
+/* Any variable, any map. */
+static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx_token *ret_token, int lets)
+{
+    struct slot *slot = &xctx__slot;
+    struct entry entry;
+    void *old;
+
+    if (!var || value == xctx__absent)
+        return -EINVAL;
+    int error = xctx__var_number(var);
+    if (error)
+        return error;
+    if (!xctx__context_ensure(slot))
+        return -ENOMEM;
+    entry.id = xctx__var_id(var);
+    entry.flags = xctx__var_map_flags(var);
+    entry.is_cell = xctx__var_flags(var) & VAR_CELL;
+    error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
+    if (error)
+        return error;
+    /* Only now: `retain` may have entered and left contexts, and made the map another one. */
+    xctx_context *context = slot->current;
+    error = context->lets + lets > UINT16_MAX ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
+    if (error) {
+        xctx__var_unref_word(var, entry.word);
+        return error;
+    }
+    if (ret_token)
+        token_create(ret_token, var, old, slot, context);
+    else
+        xctx__var_unref_word(var, old);
+    return 0;
+}
+
+/* The quick way for a variable without operations, in a map that is only the current context's: puts `word`, gives the
+   old one. False: not possible. */
+static inline bool put_quickly(struct slot *slot, xctx_var *var, void *word, int lets, void **ret_old)
+{
+    xctx_context *context = slot->current;
+    uint32_t id = xctx__var_id(var);
+
+    if (XCTX__UNLIKELY(!(xctx__var_flags(var) & VAR_PLAIN) || id >= slot->root->limit))
+        return false;
+    if (lets > 0 && XCTX__UNLIKELY(slot->pin == context))
+        return false;
+    struct record *record = slot->record;
+    xctx__window_open(record, context);
+    bool ours = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+                map_is_ours(slot, context);
+    if (XCTX__LIKELY(ours)) {
+        *ret_old = context->root->words[id];
+        context->root->words[id] = word;
+        context->lets = (uint16_t)(context->lets + lets);
+    }
+    xctx__window_close(record);
+    return ours;
+}
+
+/* Whether tokens can be made for the current context without giving it a number first. */
+static inline bool has_serial(const struct slot *slot)
+{
+    return slot->current && slot->current->serial;
+}
+
+/* The next best way: the first set of such a variable in a fresh copy of a context around it, whose map is nothing but
+   an array and pinned. Nobody else needs to know that the copy gives its reference to that map up. */
+static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *record = slot->record;
+    xctx_context *context = slot->current;
+    struct map *map = slot->root;
+    uint32_t id = xctx__var_id(var);
+
+    if (!(xctx__var_flags(var) & VAR_PLAIN) || id >= map->limit || slot->pin_map != map || context->owed ||
+        !xctx__map_is_plain(map) || !record->free_maps[xctx__map_size(map->limit)])
+        return set_slowly(var, value, ret_token, 0);
+    struct map *copy = xctx__map_take_spare(record, map->limit);
+    atomic_init(&copy->refs, 1);
+    copy->flags = map->flags;
+    copy->cells = 0;
+    copy->rest = NULL;
+    xctx__map_copy_words(copy, map);
+    copy->words[id] = value;
+    bool in_window = begin_change(context, record);
+    bool has_leaves = context->extra && context->extra->leaves;
+    if (XCTX__LIKELY(!has_leaves))
+        context->root = copy;
+    end_change(context, record, in_window);
+    if (XCTX__UNLIKELY(has_leaves)) {
+        xctx__map_free(copy);
+        return set_slowly(var, value, ret_token, 0);
+    }
+    slot->root = copy;
+    slot->pin_dropped++;
+    if (ret_token)
+        token_create(ret_token, var, map->words[id], slot, context);
+    return 0;
+}
+
+int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
+{
+    struct slot *slot = &xctx__slot;
+    void *old;
+
+    if (XCTX__UNLIKELY(!var || value == xctx__absent || (ret_token && !has_serial(slot)) ||
+                       !put_quickly(slot, var, value, 0, &old)))
+        return var && value != xctx__absent ? set_copying(var, value, ret_token) : -EINVAL;
+    if (ret_token)
+        token_init(ret_token, var, old, slot->current);
+    return 0;
+}
+
+/* Puts the old word of a token that was checked back, in whatever map. */
+static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_token *token, int lets)
+{
+    xctx_var *var = token->var_;
+    struct entry entry = {.id = xctx__var_id(var),
+                          .flags = token->old_ == xctx__absent ? 0 : xctx__var_map_flags(var),
+                          .is_cell = xctx__var_flags(var) & VAR_CELL,
+                          .word = token->old_};
+    void *replaced;
+
+    int error = store(slot, slot->current, var, &entry, lets, &replaced);
+    if (error)
+        return error;
+    token->state_ = TOKEN_USED;
+    xctx__var_unref_word(var, replaced);
+    return 0;
+}
+
+static inline int put_back(struct slot *slot, xctx_token *token, int lets)
+{
+    void *replaced;
+
+    if (XCTX__UNLIKELY(!put_quickly(slot, token->var_, token->old_, lets, &replaced)))
+        return put_back_slowly(slot, token, lets);
+    token->state_ = TOKEN_USED;
+    return 0;
+}
+
+int xctx_var_reset(xctx_var *var, xctx_token *token)
+{
+    struct slot *slot = &xctx__slot;
+
+    if (XCTX__UNLIKELY(!token))
+        return -EINVAL;
+    if (XCTX__UNLIKELY(token->state_ == TOKEN_USED))
+        return -EALREADY;
+    if (XCTX__UNLIKELY(token->state_ != TOKEN_SET || token->var_ != var || !var))
+        return -EINVAL;
+    if (XCTX__UNLIKELY(!slot->current || token->context_ != slot->current->serial))
+        return -EXDEV;
+    return put_back(slot, token, 0);
+}
+
+void xctx_token_drop(xctx_token *token)
+{
+    if (!token || token->state_ != TOKEN_SET)
+        return;
+    token->state_ = TOKEN_USED;
+    xctx__var_unref_word(token->var_, token->old_);
+}
+
+/* ---- scoped bindings ---- */
+
+int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
+{
+    struct slot *slot = &xctx__slot;
+    void *old;
+
+    if (XCTX__LIKELY(var && value != xctx__absent && has_serial(slot) && slot->current->lets < UINT16_MAX &&
+                     put_quickly(slot, var, value, 1, &old))) {
+        token_init(&let->token_, var, old, slot->current);
+    } else {
+        int error = set_slowly(var, value, &let->token_, 1);
+        if (error)
+            return error;
+    }
+    let->context_ = slot->current;
+    return 0;
+}
+
+void xctx__let_reset(xctx__let *let)
+{
+    struct slot *slot = &xctx__slot;
+    xctx_context *context = slot->current;
+
+    if (XCTX__LIKELY(context == let->context_ && context && context->serial == let->token_.context_)) {
+        if (XCTX__LIKELY(context->lets > 0) && put_back(slot, &let->token_, -1) == 0)
+            return;
+    }
+    /* The block has left its context, or entered another one and not left it: there is nothing to undo here. */
+    xctx_token_drop(&let->token_);
+}
+
+/* ---- merging ---- */
+
+struct merge {
+    struct slot *slot;
+    struct map *map; /* what the current context is going to have; NULL: nothing to change so far */
+    const struct map *here;
+};
+
+static int merge_entry(uint32_t id, void *word, bool is_cell, void *user)
+{
+    struct merge *merge = user;
+    xctx_var *var = xctx__var_at(id);
+    void *here = xctx__map_get(merge->here, id);
+
+    if (!var->options_.merge)
+        return 0;
+    void *parent = here == xctx__absent ? var->options_.initial : xctx__var_unwrap(var, here);
+    void *child = xctx__var_unwrap(var, word);
+    if (parent == child)
+        return 0;
+    void *value = var->options_.merge(parent, child);
+    if (!value && (parent || child))
+        return -ENOMEM;
+    struct entry entry = {.id = id, .flags = xctx__var_map_flags(var), .is_cell = is_cell};
+    if (xctx__var_wrap_owned(var, value, &entry.word))
+        return -ENOMEM;
+    struct map *with = xctx__map_with(merge->map ? merge->map : merge->here, &entry);
+    if (!with) {
+        xctx__var_unref_word(var, entry.word);
+        return -ENOMEM;
+    }
+    if (merge->map)
+        xctx__map_unref(merge->slot, merge->map);
+    merge->map = with;
+    return 0;
+}
+
+int xctx_merge(xctx_context *child)
+{
+    struct slot *slot = &xctx__slot;
+
+    if (!child)
+        return -EINVAL;
+    xctx_context *context = xctx__context_ensure(slot);
+    struct map *there = context ? xctx__context_share(slot, child) : NULL;
+    if (!there)
+        return -ENOMEM;
+    struct map *here = xctx__context_share(slot, context);
+    struct merge merge = {.slot = slot, .here = here};
+    int error = here ? xctx__map_each(there, merge_entry, &merge) : -ENOMEM;
+    xctx__map_unref(slot, there);
+    if (here)
+        xctx__map_unref(slot, here);
+    if (error) {
+        if (merge.map)
+            xctx__map_unref(slot, merge.map);
+    } else if (merge.map) {
+        replace_map(slot, slot->current, merge.map, 0);
+    }
+    return error;
+}

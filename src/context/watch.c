@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watchers.
+ *
+ * A bit in xctx__watchers says that a place is taken: that is all that a switch looks at while nobody watches. A thread
+ * that notifies first counts itself into `running`, then looks at the bit; xctx_unwatch() first clears the bit, then
+ * looks at `running`. All four are sequentially consistent, so that one of the two sees the other. A place is given
+ * away again only while nobody is counted into it.
+ */
+#include <errno.h>
+#include <pthread.h>
+
+#include "context_internal.h"
+#include "fork.h"
+
+enum { WATCHERS = 16 };
+
+static struct {
+    xctx_watcher fn;
+    void *user;
+    _Atomic uint32_t running;
+} places[WATCHERS];
+
+_Atomic uint32_t xctx__watchers;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who change xctx__watchers */
+
+void xctx__watch_before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void xctx__watch_after_fork(bool in_child)
+{
+    if (in_child)
+        for (int i = 0; i < WATCHERS; i++)
+            atomic_store(&places[i].running, xctx__slot.notifying == i + 1 ? 1 : 0);
+    pthread_mutex_unlock(&lock);
+}
+
+static void notify_end(int8_t *notifying)
+{
+    atomic_fetch_sub(&places[*notifying - 1].running, 1);
+    xctx__slot.notifying = 0;
+}
+
+static void notify_one(struct slot *slot, int i)
+{
+    atomic_fetch_add(&places[i].running, 1);
+    slot->notifying = (int8_t)(i + 1);
+    __attribute__((cleanup(notify_end))) int8_t notifying = slot->notifying;
+    if (atomic_load(&xctx__watchers) >> i & 1)
+        places[i].fn(slot->current, places[i].user);
+}
+
+void xctx__watch_notify(struct slot *slot)
+{
+    if (slot->notifying)
+        return; /* a watcher's own switch */
+    uint32_t watchers = atomic_load_explicit(&xctx__watchers, memory_order_relaxed);
+    for (; watchers; watchers &= watchers - 1)
+        notify_one(slot, __builtin_ctz(watchers));
+}
+
+int xctx_watch(xctx_watcher fn, void *user)
+{
+    int id = -ENOSPC;
+
+    if (!fn)
+        return -EINVAL;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < WATCHERS && id < 0; i++) {
+        if (atomic_load(&xctx__watchers) >> i & 1 || atomic_load(&places[i].running))
+            continue;
+        places[i].fn = fn;
+        places[i].user = user;
+        atomic_fetch_or(&xctx__watchers, UINT32_C(1) << i);
+        id = i;
+    }
+    pthread_mutex_unlock(&lock);
+    return id;
+}
+
+int xctx_unwatch(int id)
+{
+    unsigned tries = 0;
+
+    if (id < 0 || id >= WATCHERS)
+        return -EINVAL;
+    pthread_mutex_lock(&lock);
+    uint32_t before = atomic_fetch_and(&xctx__watchers, ~(UINT32_C(1) << id));
+    pthread_mutex_unlock(&lock);
+    if (!(before >> id & 1))
+        return -EINVAL;
+    if (!xctx__slot.notifying)
+        while (atomic_load(&places[id].running))
+            xctx__claim_wait(&tries);
+    return 0;
+}

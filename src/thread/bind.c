@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Functions bound to a context.
+ *
+ * A bound function keeps a copy of its creator's context that is never entered: each call enters a copy of that. The
+ * first such copy is made together with the bound function, so that the first call cannot run out of memory.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+
+#include <xctx/thread.h>
+
+#include "context/context_internal.h"
+
+struct xctx_bound {
+    _Atomic uint32_t refs;
+    void *(*fn)(void *);
+    void *arg;
+    xctx_context *context;
+    xctx_context *_Atomic first; /* for the first call, which takes it out */
+};
+
+xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
+{
+    xctx_bound *bound;
+    xctx_context *first;
+
+    if (!fn)
+        return NULL;
+    bound = xctx__allocate(sizeof(*bound));
+    if (!bound)
+        return NULL;
+    bound->context = xctx_copy_current_with(capture);
+    first = bound->context ? xctx_copy(bound->context) : NULL;
+    if (!first || xctx__context_hand_over(bound->context) || xctx__context_hand_over(first)) {
+        xctx_unref(first);
+        xctx_unref(bound->context);
+        xctx__free(bound);
+        return NULL;
+    }
+    atomic_init(&bound->refs, 1);
+    bound->fn = fn;
+    bound->arg = arg;
+    atomic_init(&bound->first, first);
+    return bound;
+}
+
+xctx_bound *xctx_bind(void *(*fn)(void *), void *arg)
+{
+    return xctx_bind_with(fn, arg, 0);
+}
+
+static void call_end(xctx_context **context)
+{
+    xctx_unref(*context);
+}
+
+int xctx_bound_run(xctx_bound *bound, void **ret_result)
+{
+    if (!bound)
+        return -EINVAL;
+    __attribute__((cleanup(call_end))) xctx_context *context =
+        atomic_load_explicit(&bound->first, memory_order_relaxed)
+            ? atomic_exchange_explicit(&bound->first, NULL, memory_order_acq_rel)
+            : NULL;
+    if (!context)
+        context = xctx_copy(bound->context);
+    if (!context)
+        return -ENOMEM;
+    return xctx_run(context, bound->fn, bound->arg, ret_result);
+}
+
+void *xctx_bound_call(xctx_bound *bound)
+{
+    void *result = NULL;
+
+    xctx_bound_run(bound, &result);
+    return result;
+}
+
+xctx_bound *xctx_bound_ref(xctx_bound *bound)
+{
+    if (bound)
+        atomic_fetch_add_explicit(&bound->refs, 1, memory_order_relaxed);
+    return bound;
+}
+
+xctx_bound *xctx_bound_unref(xctx_bound *bound)
+{
+    if (!bound || atomic_fetch_sub_explicit(&bound->refs, 1, memory_order_acq_rel) != 1)
+        return NULL;
+    xctx_unref(atomic_load_explicit(&bound->first, memory_order_relaxed));
+    xctx_unref(bound->context);
+    xctx__free(bound);
+    return NULL;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that start in a copy of their creator's context.
+ *
+ * Everything that can fail is done by the creator: the copy, room for what entering it has to remember, and the new
+ * thread's record. However the thread ends, the context is left: at the end of `begin`, or when its record is given
+ * back (record.c).
+ */
+#include <errno.h>
+
+#include <xctx/thread.h>
+
+#include "context/context_internal.h"
+
+struct start {
+    void *(*fn)(void *);
+    void *arg;
+    xctx_context *context;
+    struct record *record;
+};
+
+static void *begin(void *argument)
+{
+    struct start start = *(struct start *)argument;
+
+    xctx__free(argument);
+    xctx__record_adopt(start.record);
+    xctx_enter(start.context);
+    xctx_unref(start.context); /* alive until it is left */
+    void *result = start.fn(start.arg);
+    xctx__context_leave(start.context);
+    return result;
+}
+
+int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg)
+{
+    int error = EAGAIN;
+
+    if (!ret_thread || !fn)
+        return EINVAL;
+    struct start *start = xctx__allocate(sizeof(*start));
+    if (!start)
+        return EAGAIN;
+    *start = (struct start){.fn = fn, .arg = arg};
+    start->context = xctx_copy_current();
+    start->record = start->context ? xctx__record_reserve() : NULL;
+    if (start->record && xctx__context_hand_over(start->context) == 0)
+        error = pthread_create(ret_thread, attributes, begin, start);
+    if (error) {
+        if (start->record)
+            xctx__record_unreserve(start->record);
+        xctx_unref(start->context);
+        xctx__free(start);
+    }
+    return error;
+}

@@ -1,0 +1,1188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Three threads that carry out one program of calls, one at a time, against the model.
+ *
+ * The threads share the input and a baton. A call with a body (xctx_run(), XCTX_LET, ...) carries out what follows in
+ * the input within that body until OP_END, also across hand-overs of the baton, so that bodies on different threads
+ * interleave in every way. Whatever thread has the baton owns the model.
+ */
+#ifndef XCTX_FUZZ_LOCKSTEP_H
+#define XCTX_FUZZ_LOCKSTEP_H
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "model.h"
+
+enum { HANDLES = 6, TOKENS = 6, BOUNDS = 3, DEPTH_MOST = 8, FRAMES_MOST = DEPTH_MOST + 2, DYNAMIC_BUDGET = 50000 };
+
+static const uint8_t *input;
+static size_t input_size;
+static bool stopped;
+
+static struct context *handles[HANDLES]; /* each with a reference */
+
+static struct token {
+    xctx_token real;
+    enum { TOKEN_NONE, TOKEN_LIVE, TOKEN_USED } state;
+    int variable;
+    struct context *context;
+    struct held *old;
+} tokens[TOKENS];
+
+static struct bound {
+    xctx_bound *real;
+    struct context *context;
+    struct context *first;
+    int busy; /* calls that run */
+} bounds[BOUNDS];
+
+/* A body of xctx_run() or xctx_bound_run() that is being carried out. */
+struct frame {
+    struct context *context;
+    unsigned epoch;
+    struct bound *bound;
+    int worker;
+    bool ran;
+};
+
+static struct worker {
+    int number;
+    pthread_t thread;
+    pthread_t successor;
+    bool has_successor;
+    bool wants_to_end;
+    sem_t turn;
+    sem_t started;
+    int depth;
+    struct frame *frames[FRAMES_MOST];
+    int frame_count;
+    struct context *first_entered; /* by xctx_thread_create(), for the successor */
+    int dropped_enters;
+} workers[WORKERS];
+
+static sem_t driver_turn;
+static int dynamic_used;
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0)
+        EXPECT(errno == EINTR, "sem_wait");
+}
+
+static void give(sem_t *semaphore)
+{
+    EXPECT(sem_post(semaphore) == 0, "sem_post");
+}
+
+/* ---- reading the input ---- */
+
+static unsigned next_byte(void)
+{
+    return fuzz_at < input_size ? input[fuzz_at++] : 0;
+}
+
+static int next_below(int n)
+{
+    return (int)(next_byte() % (unsigned)n);
+}
+
+/* ---- allocations that fail ---- */
+
+static bool armed;
+
+static void arm(void)
+{
+#ifdef XCTX_TEST_BUILD
+    unsigned byte = next_byte();
+    if (byte >= 224) {
+        armed = true;
+        xctx__test_fail_allocation(byte - 223);
+    }
+#endif
+}
+
+static void disarm(void)
+{
+#ifdef XCTX_TEST_BUILD
+    xctx__test_fail_allocation(0);
+#endif
+    armed = false;
+}
+
+/* Whether a call failed because it was made to: then nothing has happened, but that the thread may have its first
+   context now. */
+static bool was_made_to_fail(struct worker *worker, bool failed)
+{
+    bool made_to = armed && failed;
+
+    disarm();
+    if (made_to) {
+        take_back_events();
+        if (xctx_current())
+            ensure(worker->number);
+    }
+    return made_to;
+}
+
+/* ---- checks ---- */
+
+static void check_current(struct worker *worker)
+{
+    const struct context *current = current_of(worker->number);
+
+    EXPECT(xctx_current() == (current ? current->real : NULL), "xctx_current() is %p, not %p", (void *)xctx_current(),
+           current ? (void *)current->real : NULL);
+}
+
+struct visit {
+    struct worker *worker;
+    struct held *entries[VARS];
+    int seen;
+    int foreign;
+    unsigned last_order;
+    int stop_after;
+    int body_at;
+};
+
+static void interpret(struct worker *worker);
+
+static int visit(xctx_var *var, void *value, void *user)
+{
+    struct visit *visit = user;
+    int i = variable_index(var);
+
+    if (i < 0) {
+        visit->foreign++;
+        return 0;
+    }
+    EXPECT(i < VARS && visit->entries[i], "xctx_each() shows variable %d, which is not set", i);
+    EXPECT(variables[i].real == var, "xctx_each() shows another variable %d", i);
+    EXPECT(visit->entries[i]->value == value, "variable %d: xctx_each() shows %p, not %p", i, value,
+           visit->entries[i]->value);
+    EXPECT(variables[i].order > visit->last_order, "xctx_each() is out of order at variable %d", i);
+    visit->last_order = variables[i].order;
+    if (visit->seen++ == visit->body_at) {
+        settle();
+        interpret(visit->worker);
+    }
+    return visit->seen == visit->stop_after ? -visit->seen - 1000 : 0;
+}
+
+static int count_of(const struct context *context)
+{
+    int count = context->foreign;
+
+    for (int i = 0; i < VARS; i++)
+        count += context->entries[i] != NULL;
+    return count;
+}
+
+static void check_each(struct worker *worker, struct context *context, int stop_after, int body_at)
+{
+    struct visit state = {.worker = worker, .stop_after = stop_after, .body_at = body_at};
+    int foreign = context->foreign;
+    int count = 0;
+
+    for (int i = 0; i < VARS; i++) {
+        state.entries[i] = held_ref(context->entries[i]);
+        count += state.entries[i] != NULL;
+    }
+    int result = xctx_each(context->real, visit, &state);
+    for (int i = 0; i < VARS; i++)
+        held_unref(state.entries[i]);
+    if (stop_after > 0 && stop_after <= count) {
+        EXPECT(result == -stop_after - 1000, "xctx_each() gives %d", result);
+        return;
+    }
+    EXPECT(result == 0, "xctx_each() gives %d", result);
+    EXPECT(state.seen == count, "xctx_each() shows %d variables, not %d", state.seen, count);
+    EXPECT(state.foreign == foreign, "xctx_each() shows %d capsules, not %d", state.foreign, foreign);
+}
+
+static void check_lookup(const struct context *context, int i)
+{
+    void *const untouched = &armed;
+    void *value = untouched;
+    const struct held *held = context->entries[i];
+
+    int result = xctx_lookup(context->real, variables[i].real, &value);
+    EXPECT(result == (held ? 1 : 0), "xctx_lookup() of variable %d gives %d", i, result);
+    EXPECT(value == (held ? held->value : untouched), "xctx_lookup() of variable %d gives value %p, not %p", i, value,
+           held ? held->value : untouched);
+}
+
+static void check_get(int worker, int i)
+{
+    void *const untouched = &armed;
+    void *found = untouched;
+    const struct context *current = current_of(worker);
+    void *value = value_of(current, i);
+    bool is_there = (current && current->entries[i]) || variables[i].options->initial;
+
+    void *got = xctx_var_get(variables[i].real);
+    EXPECT(got == value, "xctx_var_get() of variable %d gives %p, not %p", i, got, value);
+    int result = xctx_var_find(variables[i].real, &found);
+    EXPECT(result == is_there, "xctx_var_find() of variable %d gives %d", i, result);
+    EXPECT(found == (is_there ? value : untouched), "xctx_var_find() of variable %d gives %p", i, found);
+}
+
+static void check_wholly(struct worker *worker, struct context *context)
+{
+    size_t count = xctx_count(context->real);
+
+    EXPECT(count == (size_t)count_of(context), "xctx_count() gives %zu, not %d", count, count_of(context));
+    check_each(worker, context, 0, -1);
+    for (int i = 0; i < VARS; i++)
+        if (variables[i].live)
+            check_lookup(context, i);
+}
+
+/* ---- choosing ---- */
+
+static int any_variable(void)
+{
+    unsigned byte = next_byte();
+    int i = byte < 128 ? (int)byte % 16 : (int)byte % VARS; /* a few often, so that calls meet */
+
+    return variables[i].live ? i : i % STATIC_VARS;
+}
+
+/* A value for a variable; what it needs is to be given back by drop_value(). */
+static void *make_value(int i)
+{
+    unsigned byte = next_byte();
+
+    if (byte % 16 == 0)
+        return NULL;
+    return variables[i].options->release ? (void *)object_new(byte) : (void *)(uintptr_t)byte;
+}
+
+static void drop_value(int i, void *value)
+{
+    if (variables[i].options->release && value)
+        object_drop(value);
+}
+
+static void put_handle(int slot, struct context *context)
+{
+    if (handles[slot]) {
+        xctx_unref(handles[slot]->real);
+        context_unref(handles[slot]);
+    }
+    handles[slot] = context;
+}
+
+/* Contexts must not be entered in a body of xctx_run() that has left its own context: then it is not the library that
+   could put things right. */
+static bool may_enter(const struct worker *worker)
+{
+    if (threads[worker->number].depth >= STACK_MOST - 2)
+        return false;
+    for (int i = 0; i < worker->frame_count; i++)
+        if (!is_entered(worker->number, worker->frames[i]->context, worker->frames[i]->epoch))
+            return false;
+    return true;
+}
+
+static void note_first_use(int i)
+{
+    if (!variables[i].order) {
+        variables[i].order = next_order++;
+        dynamic_used++;
+    }
+}
+
+/* ---- what an input can do ---- */
+
+static void do_new(struct worker *worker)
+{
+    int slot = next_below(HANDLES);
+
+    arm();
+    xctx_context *real = xctx_new();
+    if (was_made_to_fail(worker, !real))
+        return;
+    EXPECT(real, "xctx_new() gives NULL");
+    put_handle(slot, context_new(real));
+}
+
+static void do_copy(struct worker *worker)
+{
+    struct context *from = handles[next_below(HANDLES)];
+    int slot = next_below(HANDLES);
+
+    if (!from)
+        return;
+    arm();
+    xctx_context *real = xctx_copy(from->real);
+    if (was_made_to_fail(worker, !real))
+        return;
+    EXPECT(real, "xctx_copy() gives NULL");
+    put_handle(slot, context_copy(from, real));
+}
+
+static void do_copy_current(struct worker *worker)
+{
+    int slot = next_below(HANDLES);
+
+    arm();
+    xctx_context *real = xctx_copy_current();
+    if (was_made_to_fail(worker, !real))
+        return;
+    EXPECT(real, "xctx_copy_current() gives NULL");
+    put_handle(slot, context_copy(ensure(worker->number), real));
+}
+
+/* What XCTX_CAPTURE_STATE adds to a copy. The newest variable is asked first. */
+static void capture_into(struct context *copy)
+{
+    const int captured[] = {STATIC_VARS - 1, STATIC_VARS - 2};
+    struct visit state = {.body_at = -1};
+
+    for (int n = 0; n < 2; n++) {
+        int i = captured[n];
+        void *value = take_event(EVENT_CAPTURE, n == 0 ? (const void *)1 : NULL, NULL);
+        held_unref(copy->entries[i]);
+        copy->entries[i] = held_new(variables[i].options, value);
+    }
+    copy->foreign = 0;
+    copy->foreign_of = next_foreign++;
+    for (int i = 0; i < VARS; i++)
+        state.entries[i] = copy->entries[i];
+    int result = xctx_each(copy->real, visit, &state);
+    EXPECT(result == 0, "xctx_each() of a captured copy gives %d", result);
+    copy->foreign = state.foreign;
+}
+
+static void do_capture(struct worker *worker)
+{
+    int slot = next_below(HANDLES);
+
+    if (next_below(8) == 0) {
+        EXPECT(!xctx_copy_current_with(1u << 31), "xctx_copy_current_with() knows what it should not");
+        return;
+    }
+    arm();
+    xctx_context *real = xctx_copy_current_with(XCTX_CAPTURE_STATE);
+    if (was_made_to_fail(worker, !real))
+        return;
+    EXPECT(real, "xctx_copy_current_with() gives NULL");
+    struct context *copy = context_copy(ensure(worker->number), real);
+    capture_into(copy);
+    put_handle(slot, copy);
+}
+
+static void do_enter(struct worker *worker)
+{
+    struct context *context = handles[next_below(HANDLES)];
+
+    if (!context || !may_enter(worker))
+        return;
+    arm();
+    int result = xctx_enter(context->real);
+    if (was_made_to_fail(worker, result == -ENOMEM))
+        return;
+    if (context->entered_by >= 0) {
+        EXPECT(result == -EBUSY, "xctx_enter() of an entered context gives %d", result);
+        return;
+    }
+    EXPECT(result == 0, "xctx_enter() gives %d", result);
+    context_enter(worker->number, context);
+}
+
+static void do_exit(struct worker *worker)
+{
+    struct context *current = current_of(worker->number);
+    unsigned choice = next_byte();
+    struct context *context = choice < 192 ? current : handles[choice % HANDLES];
+
+    if (!context)
+        return;
+    int result = xctx_exit(context->real);
+    if (context == current && !context->first) {
+        EXPECT(result == 0, "xctx_exit() gives %d", result);
+        context_exit(worker->number);
+    } else if (context->entered_by < 0 || context == current) {
+        EXPECT(result == -EINVAL, "xctx_exit() of a context that was not entered gives %d", result);
+    } else if (context->first) {
+        EXPECT(result == -EINVAL || result == -EPERM, "xctx_exit() of a first context gives %d", result);
+    } else {
+        EXPECT(result == -EPERM, "xctx_exit() of another entered context gives %d", result);
+    }
+}
+
+static void push_frame(struct worker *worker, struct frame *frame, struct context *context)
+{
+    frame->context = context;
+    frame->epoch = context->epoch;
+    frame->ran = true;
+    worker->frames[worker->frame_count++] = frame;
+}
+
+static void *body(void *argument)
+{
+    struct frame *frame = argument;
+    struct worker *worker = &workers[frame->worker];
+    struct bound *bound = frame->bound;
+    struct context *context = frame->context;
+
+    disarm();
+    EXPECT(!frame->ran, "a body is called twice");
+    if (bound) {
+        context = bound->first;
+        bound->first = NULL;
+        if (!context)
+            context = context_copy(bound->context, NULL);
+        context->real = xctx_current();
+    }
+    EXPECT(context->entered_by < 0, "a body is called in a context that is entered already");
+    context_enter(worker->number, context);
+    push_frame(worker, frame, context);
+    check_current(worker);
+    settle();
+    interpret(worker);
+    settle();
+    worker->frame_count--;
+    return frame;
+}
+
+static void do_run(struct worker *worker)
+{
+    struct context *context = handles[next_below(HANDLES)];
+    struct frame frame = {.context = context, .worker = worker->number};
+    void *result = NULL;
+
+    if (!context || !may_enter(worker))
+        return;
+    bool busy = context->entered_by >= 0;
+    /* The reference of the call must last, also if the body gives that of the handle up. */
+    context->refs++;
+    xctx_ref(context->real);
+    arm();
+    int error = xctx_run(context->real, body, &frame, &result);
+    if (!frame.ran && was_made_to_fail(worker, error == -ENOMEM)) {
+        EXPECT(!result, "a failed call has written to its result");
+    } else if (busy) {
+        EXPECT(error == -EBUSY && !frame.ran, "xctx_run() in an entered context gives %d", error);
+    } else {
+        EXPECT(error == 0 && frame.ran && result == &frame, "xctx_run() gives %d", error);
+        context_leave(worker->number, context, frame.epoch);
+    }
+    check_current(worker);
+    xctx_unref(context->real);
+    context_unref(context);
+}
+
+static void do_ref(struct worker *worker)
+{
+    unsigned from = next_byte();
+    int slot = next_below(HANDLES);
+    struct context *context = from < 128 ? current_of(worker->number) : handles[from % HANDLES];
+
+    if (!context)
+        return;
+    EXPECT(xctx_ref(context->real) == context->real, "xctx_ref() gives something else");
+    context->refs++;
+    put_handle(slot, context);
+}
+
+static void do_unref(struct worker *worker)
+{
+    (void)worker;
+    put_handle(next_below(HANDLES), NULL);
+}
+
+static void do_lookup(struct worker *worker)
+{
+    struct context *context = handles[next_below(HANDLES)];
+    int i = any_variable();
+
+    arm();
+    if (context)
+        check_lookup(context, i);
+    check_get(worker->number, i);
+    disarm();
+}
+
+static void do_count(struct worker *worker)
+{
+    const struct context *context = handles[next_below(HANDLES)];
+
+    (void)worker;
+    arm();
+    if (context) {
+        size_t count = xctx_count(context->real);
+        EXPECT(count == (size_t)count_of(context), "xctx_count() gives %zu, not %d", count, count_of(context));
+    }
+    disarm();
+}
+
+static void do_each(struct worker *worker)
+{
+    unsigned from = next_byte();
+    struct context *context = from < 128 ? current_of(worker->number) : handles[from % HANDLES];
+    int stop_after = next_below(8);
+    int body_at = next_below(8) - 2;
+
+    if (context)
+        check_each(worker, context, stop_after, worker->depth < DEPTH_MOST ? body_at : -1);
+}
+
+static void do_equal(struct worker *worker)
+{
+    const struct context *a = handles[next_below(HANDLES)];
+    const struct context *b = handles[next_below(HANDLES)];
+
+    (void)worker;
+    bool result = xctx_equal(a ? a->real : NULL, b ? b->real : NULL);
+    if (!a || !b)
+        EXPECT(result == (!a && !b), "xctx_equal() with NULL gives %d", result);
+    else if (a == b || a->foreign_of == b->foreign_of || !contexts_equal(a, b) || a->foreign != b->foreign)
+        EXPECT(result == (a == b || (contexts_equal(a, b) && a->foreign == b->foreign)), "xctx_equal() gives %d",
+               result);
+}
+
+static void do_merge(struct worker *worker)
+{
+    struct context *child = handles[next_below(HANDLES)];
+    struct held *merged[VARS] = {NULL};
+    int indices[VARS];
+
+    if (!child)
+        return;
+    arm();
+    int error = xctx_merge(child->real);
+    if (was_made_to_fail(worker, error == -ENOMEM))
+        return;
+    EXPECT(error == 0, "xctx_merge() gives %d", error);
+    struct context *parent = ensure(worker->number);
+    int count = ordered(indices);
+    for (int n = 0; n < count; n++) {
+        int i = indices[n];
+        const struct held *there = child->entries[i];
+        void *here = value_of(parent, i);
+        if (there && there->options->merge && here != there->value)
+            merged[i] = held_new(there->options, take_event(EVENT_MERGE, here, there->value));
+    }
+    for (int i = 0; i < VARS; i++) {
+        if (merged[i]) {
+            held_unref(parent->entries[i]);
+            parent->entries[i] = merged[i];
+        }
+    }
+}
+
+static void watch(xctx_context *current, void *user)
+{
+    uintptr_t kind = (uintptr_t)user;
+
+    EXPECT(current == xctx_current(), "a watcher is told %p, but current is %p", (void *)current,
+           (void *)xctx_current());
+    for (int i = 0; logging && i < 1; i++)
+        note(EVENT_WATCH, (const void *)(kind & 15), current, NULL, false);
+    if (kind & 16) {
+        /* Switches of a watcher are not reported. */
+        xctx_context *own = xctx_new();
+        EXPECT(own && xctx_enter(own) == 0 && xctx_var_set(variables[0].real, own, NULL) == 0 && xctx_exit(own) == 0,
+               "a watcher cannot switch");
+        xctx_unref(own);
+    }
+}
+
+static void do_watch(struct worker *worker)
+{
+    int taken = 0;
+    int expected = -1;
+    uintptr_t kind = (uintptr_t)next_below(2) * 16;
+
+    (void)worker;
+    for (int i = 0; i < WATCHERS; i++) {
+        taken += watchers[i].live;
+        if (!watchers[i].live && expected < 0)
+            expected = i;
+    }
+    /* The number is not known before it is there, so the function is told which one is next and asked again. */
+    int id = xctx_watch(watch, (void *)(kind | (uintptr_t)(expected < 0 ? 0 : expected)));
+    if (taken == WATCHERS) {
+        EXPECT(id == -ENOSPC, "xctx_watch() gives %d while all places are taken", id);
+        return;
+    }
+    EXPECT(id == expected, "xctx_watch() gives %d, not %d", id, expected);
+    watchers[id].live = true;
+}
+
+static void do_unwatch(struct worker *worker)
+{
+    int id = next_below(WATCHERS + 2) - 1;
+
+    (void)worker;
+    bool live = id >= 0 && id < WATCHERS && watchers[id].live;
+    int result = xctx_unwatch(id);
+    EXPECT(result == (live ? 0 : -EINVAL), "xctx_unwatch() gives %d", result);
+    if (live)
+        watchers[id].live = false;
+}
+
+/* A variable that was used keeps its place for the rest of the input, since contexts may show it. */
+static void do_var_create(struct worker *worker)
+{
+    int i = STATIC_VARS + next_below(DYNAMIC_VARS);
+    const xctx_var_options *options = &kinds[next_below(KINDS)];
+    char name[16];
+
+    if (variables[i].real || dynamic_used >= DYNAMIC_BUDGET)
+        return;
+    snprintf(name, sizeof(name), "v%d", i);
+    arm();
+    xctx_var *var = xctx_var_create(name, options);
+    if (was_made_to_fail(worker, !var))
+        return;
+    EXPECT(var, "xctx_var_create() gives NULL");
+    EXPECT(strcmp(xctx_var_name(var), name) == 0, "xctx_var_name() gives %s", xctx_var_name(var));
+    variables[i] = (struct variable){.real = var, .options = options, .live = true};
+}
+
+static void do_var_unref(struct worker *worker)
+{
+    int i = STATIC_VARS + next_below(DYNAMIC_VARS);
+
+    (void)worker;
+    if (!variables[i].live)
+        return;
+    xctx_var_unref(variables[i].real);
+    variables[i].live = false;
+    if (!variables[i].order)
+        variables[i].real = NULL;
+}
+
+static void drop_token(struct token *token)
+{
+    xctx_token_drop(&token->real);
+    if (token->state != TOKEN_LIVE)
+        return;
+    token->state = TOKEN_USED;
+    held_unref(token->old);
+}
+
+static void do_set(struct worker *worker)
+{
+    int i = any_variable();
+    unsigned slot = next_byte();
+    struct token *token = slot < 160 ? &tokens[slot % TOKENS] : NULL;
+    void *value = make_value(i);
+
+    if (token)
+        drop_token(token);
+    arm();
+    int error = xctx_var_set(variables[i].real, value, token ? &token->real : NULL);
+    if (was_made_to_fail(worker, error == -ENOMEM)) {
+        if (variables[i].real->id_ != UINT32_MAX)
+            note_first_use(i);
+        drop_value(i, value);
+        return;
+    }
+    EXPECT(error == 0, "xctx_var_set() of variable %d gives %d", i, error);
+    note_first_use(i);
+    struct context *current = ensure(worker->number);
+    struct held *held =
+        held_new(variables[i].options,
+                 value && variables[i].options->retain ? take_event(EVENT_RETAIN, value, NULL) : value);
+    struct held *old = current->entries[i];
+    current->entries[i] = held;
+    if (token) {
+        token->state = TOKEN_LIVE;
+        token->variable = i;
+        token->context = current;
+        token->old = old;
+    } else {
+        held_unref(old);
+    }
+    drop_value(i, value);
+    check_get(worker->number, i);
+}
+
+static void do_reset(struct worker *worker)
+{
+    struct token *token = &tokens[next_below(TOKENS)];
+    unsigned choice = next_byte();
+
+    if (token->state == TOKEN_NONE)
+        return;
+    int i = choice < 224 || !variables[token->variable].live ? token->variable : any_variable();
+    struct context *current = current_of(worker->number);
+    arm();
+    int error = xctx_var_reset(variables[i].real, &token->real);
+    if (was_made_to_fail(worker, error == -ENOMEM))
+        return;
+    if (token->state == TOKEN_USED) {
+        EXPECT(error == -EALREADY, "xctx_var_reset() with a used token gives %d", error);
+    } else if (token->variable != i) {
+        EXPECT(error == -EINVAL, "xctx_var_reset() of another variable gives %d", error);
+    } else if (token->context != current) {
+        EXPECT(error == -EXDEV, "xctx_var_reset() in another context gives %d", error);
+    } else {
+        EXPECT(error == 0, "xctx_var_reset() gives %d", error);
+        token->state = TOKEN_USED;
+        held_unref(current->entries[i]);
+        current->entries[i] = token->old;
+        if (variables[i].live)
+            check_get(worker->number, i);
+    }
+}
+
+static void do_drop(struct worker *worker)
+{
+    (void)worker;
+    drop_token(&tokens[next_below(TOKENS)]);
+}
+
+static void do_let(struct worker *worker)
+{
+    int i = any_variable();
+    void *value = make_value(i);
+    struct context *current = NULL;
+    struct held *old = NULL;
+    unsigned epoch = 0;
+    bool ran = false;
+    bool otherwise = false;
+
+    if (worker->depth >= DEPTH_MOST) {
+        drop_value(i, value);
+        return;
+    }
+    arm();
+    XCTX_LET (variables[i].real, value) {
+        disarm();
+        EXPECT(!ran, "a block is run twice");
+        ran = true;
+        note_first_use(i);
+        current = ensure(worker->number);
+        epoch = current->epoch;
+        old = current->entries[i];
+        current->entries[i] =
+            held_new(variables[i].options,
+                     value && variables[i].options->retain ? take_event(EVENT_RETAIN, value, NULL) : value);
+        drop_value(i, value);
+        int depth = threads[worker->number].depth;
+        check_get(worker->number, i);
+        settle();
+        interpret(worker);
+        /* The block must leave what it has entered. */
+        while (threads[worker->number].depth > depth && !current_of(worker->number)->first) {
+            settle();
+            EXPECT(xctx_exit(current_of(worker->number)->real) == 0, "exit");
+            context_exit(worker->number);
+        }
+        settle();
+        if (next_below(4) == 0)
+            break;
+    } else {
+        otherwise = true;
+    }
+    if (!ran && was_made_to_fail(worker, otherwise)) {
+        if (variables[i].real->id_ != UINT32_MAX)
+            note_first_use(i);
+        drop_value(i, value);
+        return;
+    }
+    EXPECT(ran && !otherwise, "a block is not run");
+    if (current_of(worker->number) == current && current->epoch == epoch) {
+        held_unref(current->entries[i]);
+        current->entries[i] = old;
+        if (variables[i].live)
+            check_get(worker->number, i);
+    } else {
+        held_unref(old);
+    }
+}
+
+static void do_bind(struct worker *worker)
+{
+    struct bound *bound = &bounds[next_below(BOUNDS)];
+    bool capture = next_below(4) == 0;
+
+    if (bound->real || bound->busy)
+        return;
+    arm();
+    /* The argument is not known yet: body() is told by the frame that do_bound() leaves with its worker. */
+    extern void *bound_body(void *argument);
+    bound->real = xctx_bind_with(bound_body, bound, capture ? XCTX_CAPTURE_STATE : 0);
+    if (was_made_to_fail(worker, !bound->real))
+        return;
+    EXPECT(bound->real, "xctx_bind() gives NULL");
+    bound->context = context_copy(ensure(worker->number), NULL);
+    if (capture) {
+        /* What is in the capsules is only seen once the context is entered. */
+        for (int n = 0; n < 2; n++) {
+            int i = STATIC_VARS - 1 - n;
+            void *value = take_event(EVENT_CAPTURE, n == 0 ? (const void *)1 : NULL, NULL);
+            held_unref(bound->context->entries[i]);
+            bound->context->entries[i] = held_new(variables[i].options, value);
+        }
+        bound->context->foreign = -1;
+        bound->context->foreign_of = next_foreign++;
+    }
+    bound->first = context_copy(bound->context, NULL);
+}
+
+static void unref_bound(struct bound *bound)
+{
+    if (!bound->real || bound->busy)
+        return;
+    xctx_bound_unref(bound->real);
+    bound->real = NULL;
+    if (bound->first)
+        context_unref(bound->first);
+    context_unref(bound->context);
+    bound->first = bound->context = NULL;
+}
+
+static _Thread_local struct frame *bound_frame;
+
+void *bound_body(void *argument);
+void *bound_body(void *argument)
+{
+    struct frame *frame = bound_frame;
+
+    EXPECT(frame && frame->bound == argument, "a bound function gets another argument");
+    struct visit state = {.body_at = -1};
+    if (frame->bound->context->foreign < 0) {
+        for (int i = 0; i < VARS; i++)
+            state.entries[i] = frame->bound->first->entries[i];
+        EXPECT(xctx_each(xctx_current(), visit, &state) == 0, "xctx_each()");
+        frame->bound->context->foreign = frame->bound->first->foreign = state.foreign;
+    }
+    return body(frame);
+}
+
+static void do_bound(struct worker *worker)
+{
+    struct bound *bound = &bounds[next_below(BOUNDS)];
+    struct frame frame = {.bound = bound, .worker = worker->number};
+    void *result = NULL;
+
+    if (!bound->real || !may_enter(worker) || worker->depth >= DEPTH_MOST)
+        return;
+    struct frame *outer = bound_frame;
+    bound_frame = &frame;
+    bound->busy++;
+    arm();
+    int error = xctx_bound_run(bound->real, &result);
+    bound->busy--;
+    bound_frame = outer;
+    if (!frame.ran && was_made_to_fail(worker, error == -ENOMEM)) {
+        EXPECT(!result, "a failed call has written to its result");
+        if (bound->first) {
+            /* Possible only on a thread that the library does not know yet. */
+            context_unref(bound->first);
+            bound->first = NULL;
+        }
+        return;
+    }
+    EXPECT(error == 0 && frame.ran && result == &frame, "xctx_bound_run() gives %d", error);
+    context_leave(worker->number, frame.context, frame.epoch);
+    context_unref(frame.context);
+}
+
+static void *worker_main(void *argument);
+
+/* At the outermost level of a thread: it ends, with whatever it has entered, and another one goes on in its place. */
+static void do_restart(struct worker *worker)
+{
+    bool inherit = next_below(2) == 0;
+
+    if (worker->depth > 0)
+        return;
+    if (inherit) {
+        arm();
+        int error = xctx_thread_create(&worker->successor, NULL, worker_main, worker);
+        if (was_made_to_fail(worker, error == EAGAIN))
+            return;
+        EXPECT(error == 0, "xctx_thread_create() gives %d", error);
+        wait_for(&worker->started);
+        struct context *parent = ensure(worker->number);
+        struct context *copy = context_copy(parent, worker->first_entered ? worker->first_entered->real : NULL);
+        struct context *placeholder = worker->first_entered;
+        copy->real = placeholder->real;
+        placeholder->gone = true;
+        /* The successor has entered it: on a stack of its own, which is put in place when this thread has ended. */
+        struct thread mine = threads[worker->number];
+        threads[worker->number] = (struct thread){.depth = 0};
+        context_enter(worker->number, copy);
+        threads[worker->number] = mine;
+        context_unref(copy);
+        worker->first_entered = copy;
+        worker->has_successor = true;
+    }
+    worker->wants_to_end = true;
+}
+
+static void do_check(struct worker *worker)
+{
+    struct context *context = handles[next_below(HANDLES)];
+
+    if (context)
+        check_wholly(worker, context);
+}
+
+/* A context that several threads copy in turn, many times in a row. */
+static void do_copies(struct worker *worker)
+{
+    struct context *from = handles[next_below(HANDLES)];
+    int n = 1 + next_below(12);
+    unsigned order = next_byte();
+    struct context *copies[12];
+
+    if (!from)
+        return;
+    for (int i = 0; i < n; i++) {
+        xctx_context *real = xctx_copy(from->real);
+        EXPECT(real, "xctx_copy() gives NULL");
+        copies[i] = context_copy(from, real);
+    }
+    for (int i = 0; i < n; i++) {
+        if (order >> (i % 8) & 1) {
+            put_handle((int)order % HANDLES, copies[i]);
+        } else {
+            xctx_unref(copies[i]->real);
+            context_unref(copies[i]);
+        }
+    }
+    (void)worker;
+}
+
+/* ---- the interpreter ---- */
+
+static const struct action {
+    const char *name;
+    void (*act)(struct worker *worker);
+    int weight;
+    bool has_body;
+} actions[] = {
+    {"end", NULL, 24, false},
+    {"switch", NULL, 40, false},
+    {"new", do_new, 6, false},
+    {"copy", do_copy, 12, false},
+    {"copy_current", do_copy_current, 12, false},
+    {"copies", do_copies, 8, false},
+    {"capture", do_capture, 2, false},
+    {"enter", do_enter, 16, false},
+    {"exit", do_exit, 14, false},
+    {"run", do_run, 6, true},
+    {"ref", do_ref, 6, false},
+    {"unref", do_unref, 8, false},
+    {"lookup", do_lookup, 8, false},
+    {"count", do_count, 2, false},
+    {"each", do_each, 4, true},
+    {"equal", do_equal, 4, false},
+    {"merge", do_merge, 6, false},
+    {"watch", do_watch, 1, false},
+    {"unwatch", do_unwatch, 2, false},
+    {"var_create", do_var_create, 3, false},
+    {"var_unref", do_var_unref, 2, false},
+    {"set", do_set, 36, false},
+    {"reset", do_reset, 14, false},
+    {"drop", do_drop, 2, false},
+    {"let", do_let, 10, true},
+    {"bind", do_bind, 4, false},
+    {"bound_run", do_bound, 6, true},
+    {"restart", do_restart, 2, false},
+    {"check", do_check, 3, false},
+};
+
+enum { ACTION_END, ACTION_SWITCH };
+
+static int choose_action(void)
+{
+    static uint8_t table[256];
+    static bool filled;
+
+    if (!filled) {
+        size_t at = 0;
+        for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
+            for (int n = 0; n < actions[i].weight && at < sizeof(table); n++)
+                table[at++] = (uint8_t)i;
+        while (at < sizeof(table))
+            table[at++] = ACTION_SWITCH;
+        filled = true;
+    }
+    return table[next_byte()];
+}
+
+static bool has_room(void)
+{
+    return held_used + 16 * VARS < HELD_MOST && contexts_used + 40 < CONTEXTS_MOST;
+}
+
+static bool verbose;
+
+static void switch_to(struct worker *worker, int other)
+{
+    if (other == worker->number)
+        return;
+    fuzz_worker = other;
+    give(&workers[other].turn);
+    wait_for(&worker->turn);
+    fuzz_worker = worker->number;
+}
+
+/* Carries out what follows until the end of the body, of the thread, or of the input. */
+static void interpret(struct worker *worker)
+{
+    worker->depth++;
+    while (!stopped && !worker->wants_to_end) {
+        if (fuzz_at >= input_size || !has_room()) {
+            stopped = true;
+            give(&driver_turn);
+            wait_for(&worker->turn);
+            fuzz_worker = worker->number;
+            break;
+        }
+        size_t at = fuzz_at;
+        int action = choose_action();
+        fuzz_doing = actions[action].name;
+        if (verbose)
+            fprintf(stderr, "%5zu %*s%d: %s\n", at, worker->depth * 2, "", worker->number, fuzz_doing);
+        if (action == ACTION_END) {
+            if (worker->depth > 1)
+                break;
+        } else if (action == ACTION_SWITCH) {
+            switch_to(worker, next_below(WORKERS));
+        } else if (!actions[action].has_body || worker->depth <= DEPTH_MOST) {
+            int depth = worker->depth;
+            if (actions[action].act == do_restart)
+                worker->depth--; /* it asks whether it is at the outermost level */
+            actions[action].act(worker);
+            worker->depth = depth;
+            settle();
+            check_current(worker);
+        }
+    }
+    worker->depth--;
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+
+    capture_number = worker->number + 500;
+    if (xctx_current()) {
+        /* Started by xctx_thread_create(): tell the creator, which has the baton, what we are in. */
+        worker->first_entered = &context_pool[CONTEXTS_MOST - 1 - worker->number];
+        *worker->first_entered = (struct context){.real = xctx_current(), .entered_by = -1};
+        give(&worker->started);
+    }
+    wait_for(&worker->turn);
+    fuzz_worker = worker->number;
+    interpret(worker);
+    if (!stopped)
+        give(&driver_turn);
+    return NULL;
+}
+
+static void start_worker(struct worker *worker)
+{
+    EXPECT(pthread_create(&worker->thread, NULL, worker_main, worker) == 0, "pthread_create");
+}
+
+/* The worker's thread has left interpret() and ends. */
+static void end_worker(struct worker *worker)
+{
+    EXPECT(pthread_join(worker->thread, NULL) == 0, "pthread_join");
+    thread_end(worker->number);
+    settle();
+}
+
+static void replace_worker(struct worker *worker)
+{
+    fuzz_doing = "restart";
+    end_worker(worker);
+    worker->wants_to_end = false;
+    if (worker->has_successor) {
+        worker->has_successor = false;
+        worker->thread = worker->successor;
+        threads[worker->number].stack[threads[worker->number].depth++] = worker->first_entered;
+    } else {
+        start_worker(worker);
+    }
+    give(&worker->turn);
+}
+
+static void clean_up(void)
+{
+    fuzz_doing = "cleaning up";
+    for (int i = 0; i < HANDLES; i++) {
+        put_handle(i, NULL);
+        settle();
+    }
+    for (int i = 0; i < TOKENS; i++) {
+        drop_token(&tokens[i]);
+        tokens[i].state = TOKEN_NONE;
+        settle();
+    }
+    for (int i = 0; i < BOUNDS; i++) {
+        unref_bound(&bounds[i]);
+        settle();
+    }
+    for (int i = 0; i < WATCHERS; i++) {
+        if (watchers[i].live)
+            EXPECT(xctx_unwatch(i) == 0, "xctx_unwatch(%d)", i);
+        watchers[i].live = false;
+    }
+    for (int i = STATIC_VARS; i < VARS; i++) {
+        if (variables[i].live)
+            xctx_var_unref(variables[i].real);
+        variables[i] = (struct variable){0};
+    }
+    for (size_t i = 0; i < contexts_used; i++)
+        EXPECT(context_pool[i].gone, "the model is left with a context");
+}
+
+static void run_in_lockstep(const uint8_t *data, size_t size)
+{
+    input = data;
+    input_size = size;
+    fuzz_at = 0;
+    stopped = false;
+    held_used = contexts_used = 0;
+    memset(threads, 0, sizeof(threads));
+    logging = true;
+    verbose = getenv("XCTX_FUZZ_VERBOSE") != NULL;
+
+    EXPECT(sem_init(&driver_turn, 0, 0) == 0, "sem_init");
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = (struct worker){.number = i};
+        EXPECT(sem_init(&workers[i].turn, 0, 0) == 0 && sem_init(&workers[i].started, 0, 0) == 0, "sem_init");
+        start_worker(&workers[i]);
+    }
+    give(&workers[0].turn);
+    for (wait_for(&driver_turn); !stopped; wait_for(&driver_turn)) {
+        for (int i = 0; i < WORKERS; i++) {
+            if (workers[i].wants_to_end) {
+                replace_worker(&workers[i]);
+                break;
+            }
+        }
+    }
+    for (int i = 0; i < HANDLES; i++) {
+        fuzz_doing = "checking all";
+        if (handles[i])
+            check_wholly(NULL, handles[i]);
+        settle();
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        fuzz_doing = "ending threads";
+        give(&workers[i].turn);
+        end_worker(&workers[i]);
+    }
+    clean_up();
+    for (int i = 0; i < WORKERS; i++) {
+        sem_destroy(&workers[i].turn);
+        sem_destroy(&workers[i].started);
+    }
+    sem_destroy(&driver_turn);
+    logging = false;
+}
+
+#endif
