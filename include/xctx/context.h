@@ -95,8 +95,9 @@ XCTX_API int xctx_enter(xctx_context *context);
  * The `leave` operations are called in the reverse order of xctx_enter(), then the watchers. Contexts are left in
  * the reverse order of entering.
  *
- * @return 0; -EINVAL @p context is NULL or has not been entered; -EPERM it is entered but is not this thread's
- *         current context.
+ * @return 0; -EINVAL @p context is NULL or has not been entered (as the context that the library made for a thread
+ *         when it first needed one: that cannot be left); -EPERM it is entered, or such a context, but is not this
+ *         thread's current one.
  */
 XCTX_API int xctx_exit(xctx_context *context);
 
@@ -178,7 +179,8 @@ XCTX_API bool xctx_equal(xctx_context *a, xctx_context *b);
  *
  * For each variable set in @p child that has a `merge` operation, and whose value there is not identical to the one
  * here, `merge(here, there)` gives the new value; `here` is what xctx_var_get() gives. Variables without the
- * operation are left alone. All of it happens, or nothing.
+ * operation are left alone. All of it happens, or nothing. Values are identical if the pointers are: a number that is
+ * kept in the pointer itself looks unchanged when it has come back to what it was.
  *
  * @param child  not changed. Usually one that no thread has entered any more; if one has, its state now is used.
  * @return 0; -EINVAL @p child is NULL; -ENOMEM.

@@ -66,10 +66,8 @@ extern inline __attribute__((gnu_inline)) void *xctx_var_get(xctx_var *var)
 
     if (__builtin_expect(id < root->limit_, 1)) {
         void *word = ((void *const *)(root + 1))[id];
-        if (__builtin_expect(word != XCTX_RESERVED_VALUE &&
-                                 !(__atomic_load_n(&var->flags_, __ATOMIC_RELAXED) & XCTX__VAR_CELL),
-                             1))
-            return word;
+        if (__builtin_expect(word != XCTX_RESERVED_VALUE, 1))
+            return __atomic_load_n(&var->flags_, __ATOMIC_RELAXED) & XCTX__VAR_CELL ? *(void **)word : word;
     }
     return xctx__var_get_slowly(var);
 }

@@ -20,7 +20,8 @@
  * Values. A value is any pointer that is not NULL: one of these objects, or a pointer of your own, cast to PyObject *.
  * Values that are objects are kept alive by the contexts, tokens and variables that hold them. Your own pointers are
  * not: nothing here ever follows them, Py_INCREF() and Py_DECREF() do nothing for them, and what they point to must
- * live as long as somebody may get it. Variables whose values are counted in your own way are for var.h.
+ * live as long as somebody may get it. Variables whose values are counted in your own way are for var.h. xctx_each()
+ * visits the variables made here, too; what it shows as their values is not always the pointer that was set.
  *
  * Where CPython relies on the interpreter's lock, calls here may be made by any thread at any time, so long as the
  * caller holds references to what it passes. Contexts are those of context.h: xctx_py_context_get() and
@@ -59,6 +60,7 @@ typedef enum {
 /**
  * A watcher: called on the thread that switched, after the switch.
  *
+ * @param event   what happened: Py_CONTEXT_SWITCHED.
  * @param object  borrowed until the watcher returns.
  * @return 0; -1 is ignored.
  */
@@ -69,24 +71,24 @@ typedef int (*PyContext_WatchCallback)(PyContextEvent event, PyObject *object);
  * The functions that libxctx exports. Each does what CPython's function of that name does: see below.
  * @{
  */
-XCTX_API PyObject *xctx_py_context_new(void);
-XCTX_API PyObject *xctx_py_context_copy(PyObject *context);
-XCTX_API PyObject *xctx_py_context_copy_current(void);
-XCTX_API int xctx_py_context_enter(PyObject *context);
-XCTX_API int xctx_py_context_exit(PyObject *context);
-XCTX_API int xctx_py_context_add_watcher(PyContext_WatchCallback callback);
-XCTX_API int xctx_py_context_clear_watcher(int id);
-XCTX_API int xctx_py_context_check(PyObject *object);
-XCTX_API PyObject *xctx_py_var_new(const char *name, PyObject *initial);
-XCTX_API int xctx_py_var_get(PyObject *var, PyObject *initial, PyObject **ret_value);
-XCTX_API PyObject *xctx_py_var_set(PyObject *var, PyObject *value);
-XCTX_API int xctx_py_var_reset(PyObject *var, PyObject *token);
-XCTX_API int xctx_py_var_check(PyObject *object);
-XCTX_API int xctx_py_token_check(PyObject *object);
-XCTX_API PyObject *xctx_py_ref(PyObject *object);
-XCTX_API void xctx_py_unref(PyObject *object);
-XCTX_API ptrdiff_t xctx_py_refs(PyObject *object);
-XCTX_API PyObject *xctx_py_none(void);
+XCTX_API PyObject *xctx_py_context_new(void);                                         /**< PyContext_New() */
+XCTX_API PyObject *xctx_py_context_copy(PyObject *context);                           /**< PyContext_Copy() */
+XCTX_API PyObject *xctx_py_context_copy_current(void);                                /**< PyContext_CopyCurrent() */
+XCTX_API int xctx_py_context_enter(PyObject *context);                                /**< PyContext_Enter() */
+XCTX_API int xctx_py_context_exit(PyObject *context);                                 /**< PyContext_Exit() */
+XCTX_API int xctx_py_context_add_watcher(PyContext_WatchCallback callback);           /**< PyContext_AddWatcher() */
+XCTX_API int xctx_py_context_clear_watcher(int id);                                   /**< PyContext_ClearWatcher() */
+XCTX_API int xctx_py_context_check(PyObject *object);                                 /**< PyContext_CheckExact() */
+XCTX_API PyObject *xctx_py_var_new(const char *name, PyObject *initial);              /**< PyContextVar_New() */
+XCTX_API int xctx_py_var_get(PyObject *var, PyObject *initial, PyObject **ret_value); /**< PyContextVar_Get() */
+XCTX_API PyObject *xctx_py_var_set(PyObject *var, PyObject *value);                   /**< PyContextVar_Set() */
+XCTX_API int xctx_py_var_reset(PyObject *var, PyObject *token);                       /**< PyContextVar_Reset() */
+XCTX_API int xctx_py_var_check(PyObject *object);                                     /**< PyContextVar_CheckExact() */
+XCTX_API int xctx_py_token_check(PyObject *object); /**< PyContextToken_CheckExact() */
+XCTX_API PyObject *xctx_py_ref(PyObject *object);   /**< Py_NewRef(), Py_INCREF() */
+XCTX_API void xctx_py_unref(PyObject *object);      /**< Py_DECREF() */
+XCTX_API ptrdiff_t xctx_py_refs(PyObject *object);  /**< Py_REFCNT() */
+XCTX_API PyObject *xctx_py_none(void);              /**< Py_None */
 /** @} */
 
 /**
@@ -220,8 +222,8 @@ static inline void xctx_py_xunref(PyObject *object)
 #define PyContextVar_CheckExact(object) xctx_py_var_check((PyObject *)(object))     /**< whether it is a variable */
 #define PyContextToken_CheckExact(object) xctx_py_token_check((PyObject *)(object)) /**< whether it is a token */
 
-#define Py_NewRef(object) xctx_py_ref((PyObject *)(object))   /**< takes a reference; returns the object, new */
-#define Py_XNewRef(object) xctx_py_xref((PyObject *)(object)) /**< the same; NULL is allowed */
+#define Py_NewRef(object) xctx_py_ref((PyObject *)(object))           /**< takes a reference; returns the object, new */
+#define Py_XNewRef(object) xctx_py_xref((PyObject *)(object))         /**< the same; NULL is allowed */
 #define Py_INCREF(object) ((void)xctx_py_ref((PyObject *)(object)))   /**< takes a reference */
 #define Py_XINCREF(object) ((void)xctx_py_xref((PyObject *)(object))) /**< the same; NULL is allowed */
 #define Py_DECREF(object) xctx_py_unref((PyObject *)(object))         /**< gives a reference back */

@@ -52,7 +52,8 @@ typedef struct xctx_var_options {
     void *(*clone)(void *value);
     /** For xctx_merge(): makes one value of two; returns as `retain` does. Both may be NULL. */
     void *(*merge)(void *parent, void *child);
-    /** Reads the value from the running thread, for XCTX_CAPTURE_STATE; returns as `retain` does, NULL: nothing. */
+    /** Reads the value from the running thread, for XCTX_CAPTURE_STATE, and returns one that the context owns; NULL:
+     * there is nothing to capture; XCTX_RESERVED_VALUE: memory ran out. */
     void *(*capture)(void);
     /** Applies a value to the running thread when a context that holds it is entered; returns what `leave` needs. */
     void *(*enter)(void *value);
@@ -99,7 +100,8 @@ typedef struct xctx_token {
  *
  * The fields are those of xctx_var_options; all may be left out. The definition is a link-time constant and can be
  * used before any constructor has run; `static` before it keeps it to one file. A shared library in which such a
- * variable was used stays in memory after dlclose(), since contexts may hold its values and operations.
+ * variable was used stays in memory after dlclose(), since contexts may hold its values and operations. In C++ it needs
+ * designated initializers: C++20, or GNU C++ before that.
  */
 #define XCTX_VAR_DEFINE(...) XCTX__VAR_DEFINE(__VA_ARGS__, )
 
@@ -212,8 +214,8 @@ XCTX_API void xctx_token_drop(xctx_token *token);
  * XCTX_LET(var, value) { ... } sets a variable for the block that follows.
  *
  * The old value is back when the block is left: at its end, by break, continue, return, goto, and by a C++ exception
- * or the end of the thread (in C, if compiled with -fexceptions). Not by longjmp(): jumping out of the block leaves the
- * variable as it is. `break` and `continue` leave the block, not a loop around it.
+ * (in C, if compiled with -fexceptions). Not by longjmp(): jumping out of the block leaves the variable as it is. When
+ * the thread ends in the block, its contexts go anyway. `break` and `continue` leave the block, not a loop around it.
  *
  * Undoing cannot fail. Nothing is allocated unless the current context shares its map with a copy, is new, or is too
  * small for the variable; if memory runs out then, the block is not run, but an `else` behind it is:
@@ -225,7 +227,8 @@ XCTX_API void xctx_token_drop(xctx_token *token);
  *     }
  *
  * Copying the current context within the block takes time in proportion to the number of its variables. A context
- * that the block enters must be left in it.
+ * that the block enters must be left in it. At most 65,535 such blocks may be open in one context: one more is treated
+ * as if memory had run out.
  *
  * @param var    an xctx_var *, evaluated once.
  * @param value  as for xctx_var_set(), evaluated once.

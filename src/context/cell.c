@@ -9,9 +9,12 @@
 #include "cell.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "memory.h"
 #include "record.h"
+
+_Static_assert(offsetof(struct cell, value) == 0, "inline.h");
 
 struct cell *xctx__cell_create(void *value, void (*release)(void *))
 {

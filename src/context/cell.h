@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 struct cell {
+    void *value; /* first: include/xctx/inline.h */
     _Atomic uint32_t refs;
-    void *value;
     void (*release)(void *);
     struct cell *next; /* in a list of free or due cells */
 };

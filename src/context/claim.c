@@ -109,6 +109,7 @@ void xctx__claim_unlock_entered(xctx_context *context, struct record *me)
 static void forget_entering(xctx_context *context)
 {
     context->lets = 0;
+    context->bits &= (uint8_t)~(CONTEXT_FIRST | CONTEXT_APPLIED);
     if (context->extra)
         context->extra->applied_count = 0;
 }
@@ -130,6 +131,7 @@ static void note_entering(xctx_context *context, struct record *me, bool again)
             atomic_store_explicit(&me->new_claim, xctx__claim(me, CLAIM_KEPT), memory_order_relaxed);
     }
     atomic_store_explicit(&context->used, 1, memory_order_relaxed);
+    context->lets = 0; /* scoped bindings that were jumped out of */
 }
 
 int xctx__claim_enter(xctx_context *context, struct record *me)

@@ -9,53 +9,39 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 
+#include "pool.h"
 #include "var_internal.h"
 
-static inline void context_init(xctx_context *context, struct record *record, struct map *root)
+/* Everything but the map and the claim. */
+static inline void context_clear(xctx_context *context)
 {
     atomic_init(&context->refs, 1);
     context->lets = 0;
     atomic_init(&context->used, 0);
     context->bits = CONTEXT_KEEP;
-    atomic_init(&context->claim, atomic_load_explicit(&record->new_claim, memory_order_relaxed));
-    context->root = root;
     context->previous = NULL;
     context->owed = 0;
     context->serial = 0;
     context->extra = NULL;
 }
 
-xctx_context *xctx__context_create(struct record *record, struct map *root)
+static inline void context_claim(xctx_context *context, struct record *record)
 {
-    xctx_context *context = record->free_contexts;
-
-    if (context) {
-        record->free_contexts = context->previous;
-        record->free_context_count--;
-    } else {
-        context = xctx__allocate(sizeof(*context));
-        if (!context)
-            return NULL;
-    }
-    context_init(context, record, root);
-    return context;
+    atomic_init(&context->claim, atomic_load_explicit(&record->new_claim, memory_order_relaxed));
 }
 
-/* Keeps the memory of a context for the thread's next ones. */
-static inline void context_free(struct slot *slot, xctx_context *context)
+xctx_context *xctx__context_create(struct record *record, struct map *root)
 {
-    struct record *record = slot->record;
+    xctx_context *context = xctx__pool_take(record);
 
-    if (record && XCTX__FREE_LIMIT > 0 && !slot->spare) {
-        slot->spare = context;
-    } else if (record && record->free_context_count < XCTX__FREE_LIMIT) {
-        context->previous = record->free_contexts;
-        record->free_contexts = context;
-        record->free_context_count++;
-    } else {
-        xctx__free(context);
-    }
+    if (!context)
+        return NULL;
+    context_clear(context);
+    context_claim(context, record);
+    context->root = root;
+    return context;
 }
 
 /* Nobody refers to the context or has it entered. */
@@ -69,41 +55,46 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
         xctx__free(context->extra->applied);
         xctx__free(context->extra);
     }
-    context_free(slot, context);
+    if (XCTX__FREE_LIMIT > 0 && slot->record && !slot->spare) {
+        context_clear(context);
+        slot->spare = context;
+    } else {
+        xctx__pool_put(slot->record, context);
+    }
     xctx__map_unpin(slot, root, owed);
 }
 
 /* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. */
 static inline void context_destroy(struct slot *slot, xctx_context *context)
 {
-    if (XCTX__LIKELY(slot->pin_map == context->root && !slot->spare && !context->owed && !context->extra &&
-                     XCTX__FREE_LIMIT > 0)) {
+    struct map *root = context->root;
+
+    if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !slot->record || context->owed || context->extra)) {
+        destroy_slowly(slot, context);
+        return;
+    }
+    if (slot->pin_map == root) {
         slot->pin_dropped++;
+        context_clear(context);
         slot->spare = context;
         return;
     }
-    if (XCTX__LIKELY(!slot->spare && !context->owed && !context->extra && slot->record && XCTX__FREE_LIMIT > 0)) {
-        struct map *root = context->root;
-        /* Acquire: see the last reads of those who gave their reference back before. */
-        if (atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
-            xctx__map_put_spare(slot->record, root)) {
-            slot->spare = context;
-            return;
-        }
+    /* Acquire: see the last reads of those who gave their reference back before. */
+    if (atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
+        xctx__map_put_spare(slot->record, root)) {
+        context_clear(context);
+        slot->spare = context;
+        return;
     }
     destroy_slowly(slot, context);
 }
 
-void xctx__context_trim(struct record *record)
+void xctx__context_trim(struct slot *slot)
 {
-    xctx__free(xctx__slot.spare);
-    xctx__slot.spare = NULL;
-    while (record->free_contexts) {
-        xctx_context *context = record->free_contexts;
-        record->free_contexts = context->previous;
-        xctx__free(context);
-    }
-    record->free_context_count = 0;
+    if (slot->spare)
+        xctx__pool_put(slot->record, slot->spare);
+    slot->spare = NULL;
+    xctx__pool_trim(slot->record);
 }
 
 static struct map *empty_map(void)
@@ -136,7 +127,7 @@ xctx_context *xctx__context_ensure(struct slot *slot)
     xctx_context *context = xctx_new();
     if (!context)
         return NULL;
-    slot->first = context;
+    context->bits |= CONTEXT_FIRST;
     atomic_store_explicit(&context->used, 1, memory_order_relaxed);
     xctx__claim_unlock_entered(context, slot->record);
     slot->current = context;
@@ -220,7 +211,8 @@ static inline xctx_context *copy_current(struct slot *slot)
         return copy_current_slowly(slot);
     slot->spare = NULL;
     slot->pin_copied++;
-    context_init(copy, slot->record, slot->pin_map);
+    copy->root = slot->pin_map;
+    context_claim(copy, slot->record);
     return copy;
 }
 
@@ -267,42 +259,6 @@ xctx_context *xctx_copy_current(void)
     struct slot *slot = &xctx__slot;
 
     return copy_current(slot);
-}
-
-/* Puts what the variables with a `capture` operation read from the thread into a copy that nobody else knows yet. */
-static int capture_state(struct slot *slot, xctx_context *copy)
-{
-    for (xctx_var *var = xctx__var_captured(); var; var = xctx__var_captured_next(var)) {
-        int error = xctx__var_number(var);
-        if (error)
-            return error;
-        void *value = var->options_.capture();
-        if (!value)
-            continue;
-        struct entry entry = {.id = xctx__var_id(var),
-                              .flags = xctx__var_map_flags(var),
-                              .is_cell = xctx__var_flags(var) & VAR_CELL};
-        if (xctx__var_wrap_owned(var, value, &entry.word))
-            return -ENOMEM;
-        struct map *with = xctx__map_with(copy->root, &entry);
-        if (!with) {
-            xctx__var_unref_word(var, entry.word);
-            return -ENOMEM;
-        }
-        xctx__map_unref(slot, copy->root);
-        copy->root = with;
-    }
-    return 0;
-}
-
-xctx_context *xctx_copy_current_with(unsigned capture)
-{
-    if (capture & ~XCTX_CAPTURE_STATE)
-        return NULL;
-    xctx_context *copy = xctx_copy_current();
-    if (copy && capture & XCTX_CAPTURE_STATE && capture_state(&xctx__slot, copy))
-        copy = xctx_unref(copy);
-    return copy;
 }
 
 /* ---- entering and leaving ---- */
@@ -396,24 +352,25 @@ int xctx_enter(xctx_context *context)
 
 static inline void step_out(struct slot *slot, xctx_context *context)
 {
-    xctx_context *previous = context->previous;
-
-    context->previous = NULL;
-    switch_to(slot, previous);
+    switch_to(slot, context->previous);
     if (XCTX__UNLIKELY(slot->pin == context))
         xctx__pin_fold(slot);
 }
 
-/* With hooks to undo, or with the claim revoked meanwhile. */
+/* With hooks to undo, or with the claim revoked meanwhile; or not to be left at all. */
 static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context *context)
 {
     struct record *record = slot->record;
 
     uintptr_t claim = xctx__claim_lock(context, record);
+    bool first = context->bits & CONTEXT_FIRST;
     bool applied = context->bits & CONTEXT_APPLIED;
     context->bits &= (uint8_t)~CONTEXT_APPLIED;
-    if (applied) {
+    if (first || applied)
         xctx__claim_unlock(context, claim);
+    if (first)
+        return -EINVAL;
+    if (applied) {
         xctx__hooks_undo(context);
         if (slot->current != context)
             return 0; /* an operation has left the context itself */
@@ -437,8 +394,8 @@ static __attribute__((noinline)) int exit_last(struct slot *slot, xctx_context *
 
 static __attribute__((noinline)) int exit_error(xctx_context *context)
 {
-    if (!context || context == xctx__slot.current)
-        return -EINVAL; /* the thread's own first context */
+    if (!context)
+        return -EINVAL;
     enum claim_tag tag = xctx__claim_tag(atomic_load_explicit(&context->claim, memory_order_acquire));
     if (tag == CLAIM_LOCKED) {
         struct record *record = xctx__record_borrow(&xctx__slot);
@@ -454,16 +411,15 @@ int xctx_exit(xctx_context *context)
 {
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
+    bool last = false;
 
-    if (XCTX__UNLIKELY(!context || slot->current != context || slot->first == context))
+    if (XCTX__UNLIKELY(!context || slot->current != context))
         return exit_error(context);
     xctx__window_open(record, context);
     bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                 !(context->bits & CONTEXT_APPLIED);
-    bool last = false;
+                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST));
     if (XCTX__LIKELY(quick)) {
         step_out(slot, context);
-        context->lets = 0;
         /* Only this thread can have given the last reference back: another one would have revoked the claim. */
         last = atomic_load_explicit(&context->refs, memory_order_relaxed) == 0;
         if (XCTX__LIKELY(!last))
@@ -472,9 +428,7 @@ int xctx_exit(xctx_context *context)
     xctx__window_close(record);
     if (XCTX__UNLIKELY(!quick))
         return exit_slowly(slot, context);
-    if (XCTX__UNLIKELY(last))
-        return exit_last(slot, context);
-    return notify(slot);
+    return XCTX__UNLIKELY(last) ? exit_last(slot, context) : notify(slot);
 }
 
 xctx_context *xctx_current(void)
@@ -502,9 +456,9 @@ void xctx__context_leave(xctx_context *context)
     }
 }
 
-static void run_end(xctx_context **context)
+static void run_end(void *context)
 {
-    xctx__context_leave(*context);
+    xctx__context_leave(context);
 }
 
 int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_result)
@@ -514,8 +468,11 @@ int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_r
     int error = xctx_enter(context);
     if (error)
         return error;
-    __attribute__((cleanup(run_end))) xctx_context *entered = context;
-    void *result = fn(arg);
+    void *result;
+    /* Also done when an exception or the end of the thread comes through here. */
+    pthread_cleanup_push(run_end, context);
+    result = fn(arg);
+    pthread_cleanup_pop(1);
     if (ret_result)
         *ret_result = result;
     return 0;
@@ -526,16 +483,17 @@ void xctx__context_thread_end(struct slot *slot)
     enum { ROUNDS = 64 }; /* operations that set variables again and again must not keep a thread from ending */
 
     for (int i = 0; i < ROUNDS && slot->current; i++) {
-        while (slot->current && slot->current != slot->first)
-            xctx_exit(slot->current);
-        xctx_context *first = slot->current;
-        if (first) {
-            xctx__claim_lock(first, slot->record);
-            step_out(slot, first);
-            slot->first = NULL;
-            xctx__claim_unlock(first, xctx__claim(slot->record, CLAIM_FREE));
-            xctx_unref(first);
-        }
+        xctx_context *context;
+        while ((context = slot->current) != NULL && xctx_exit(context) == 0)
+            ;
+        if (!context)
+            return;
+        /* What cannot be left is the thread's first one. */
+        xctx__claim_lock(context, slot->record);
+        step_out(slot, context);
+        context->bits &= (uint8_t)~CONTEXT_FIRST;
+        xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));
+        xctx_unref(context);
     }
 }
 
@@ -577,13 +535,21 @@ xctx_context *xctx_unref(xctx_context *context)
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
 
-    if (!context)
+    if (XCTX__UNLIKELY(!context))
         return NULL;
     /* Acquire: see whether another thread, which gave its reference back before, has entered the context. */
-    if (atomic_load_explicit(&context->refs, memory_order_acquire) == 1) {
+    if (XCTX__LIKELY(atomic_load_explicit(&context->refs, memory_order_acquire) == 1)) {
         uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
-        if ((record && claim == xctx__claim(record, CLAIM_KEPT)) ||
-            !atomic_load_explicit(&context->used, memory_order_relaxed)) {
+        bool kept = record && claim == xctx__claim(record, CLAIM_KEPT);
+        bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
+        if (XCTX__LIKELY(kept && unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
+                         XCTX__FREE_LIMIT > 0)) {
+            /* As it was made: ready for the next copy. */
+            slot->pin_dropped++;
+            slot->spare = context;
+            return NULL;
+        }
+        if (kept || unused) {
             context_destroy(slot, context);
             return NULL;
         }

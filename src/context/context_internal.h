@@ -48,6 +48,7 @@
 enum context_bits {
     CONTEXT_KEEP = 1,     /* its thread keeps the claim when it leaves: it entered the context before */
     CONTEXT_APPLIED = 2,  /* there are `enter` operations to undo */
+    CONTEXT_FIRST = 4,    /* made by the library as a thread's first context: not to be left by xctx_exit() */
     CONTEXT_REVOKED = 16, /* counts in the upper bits how often a claim was revoked, up to CONTEXT_REVOKED_MOST */
     CONTEXT_REVOKED_MOST = 64,
 };
@@ -122,8 +123,8 @@ void xctx__context_leave(xctx_context *context);
 /* Leaves and releases everything that the running thread, which ends, has entered or made. */
 void xctx__context_thread_end(struct slot *slot);
 
-/* Frees the running thread's spare contexts. */
-void xctx__context_trim(struct record *record);
+/* Frees the spare contexts of the running thread, whose slot it is. */
+void xctx__context_trim(struct slot *slot);
 
 /* After a switch. */
 extern _Atomic uint32_t xctx__watchers __attribute__((visibility("hidden"))); /* bit i: there is a watcher i */

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+void xctx__pool_before_fork(void);
+void xctx__pool_after_fork(void);
 void xctx__var_before_fork(void);
 void xctx__var_after_fork(void); /* in parent and child */
 void xctx__watch_before_fork(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking into a context as a whole: count, visit, compare. */
 #include <errno.h>
+#include <pthread.h>
 
 #include "context_internal.h"
 #include "var_internal.h"
@@ -44,9 +45,9 @@ static int visit_entry(uint32_t id, void *word, bool is_cell, void *user)
     return visit->fn(var, xctx__var_unwrap(var, word), visit->user);
 }
 
-static void share_end(struct map **map)
+static void visit_end(void *map)
 {
-    xctx__map_unref(&xctx__slot, *map);
+    xctx__map_unref(&xctx__slot, map);
 }
 
 int xctx_each(xctx_context *context, int (*fn)(xctx_var *var, void *value, void *user), void *user)
@@ -55,11 +56,15 @@ int xctx_each(xctx_context *context, int (*fn)(xctx_var *var, void *value, void 
 
     if (!context || !fn)
         return -EINVAL;
-    struct map *shared = xctx__context_share(&xctx__slot, context);
-    if (!shared)
+    struct map *map = xctx__context_share(&xctx__slot, context);
+    if (!map)
         return -ENOMEM;
-    __attribute__((cleanup(share_end))) struct map *map = shared;
-    return xctx__map_each(map, visit_entry, &visit);
+    int result;
+    /* Also done when an exception or the end of the thread comes through here. */
+    pthread_cleanup_push(visit_end, map);
+    result = xctx__map_each(map, visit_entry, &visit);
+    pthread_cleanup_pop(1);
+    return result;
 }
 
 static int differs(uint32_t id, void *word, bool is_cell, void *user)

@@ -98,6 +98,8 @@ void *xctx__map_put(struct map *map, const struct entry *entry)
         word = &map->words[entry->id];
     } else {
         word = xctx__trie_private(map->rest, entry->id);
+        if (entry->is_cell)
+            xctx__trie_note_cell(map->rest, entry->id);
     }
     void *old = *word;
     *word = entry->word;

@@ -26,7 +26,7 @@ enum {
 enum {
     XCTX__FLAT_LIMIT = 8,     /* variables with a smaller number live in the map's array */
     XCTX__TRIE_BITS = 2,      /* log2 of a trie node's children */
-    XCTX__FREE_LIMIT = 2,     /* objects that a thread keeps for its next allocation */
+    XCTX__FREE_LIMIT = 2,     /* objects of a kind that a thread keeps for its next allocation */
     XCTX__HAND_OVERS = 2,     /* see record.h */
     XCTX__VAR_PAGE_BITS = 4,  /* log2 of the variables in one page of the table of variables */
     XCTX__VAR_PAGES = 64,     /* how many pages there can be */
@@ -49,7 +49,7 @@ enum {
 #ifdef __SANITIZE_ADDRESS__
     XCTX__FREE_LIMIT = 0, /* let the sanitizer see each object freed */
 #else
-    XCTX__FREE_LIMIT = 64,
+    XCTX__FREE_LIMIT = 128,
 #endif
     XCTX__HAND_OVERS = 64,
     XCTX__VAR_PAGE_BITS = 10,
@@ -68,6 +68,12 @@ static inline void *xctx__allocate_aligned(size_t alignment, size_t size)
 {
     return aligned_alloc(alignment, size);
 }
+#endif
+
+#if defined(XCTX_TEST_BUILD) || defined(__SANITIZE_ADDRESS__)
+#define XCTX__POOLED 0 /* see pool.h */
+#else
+#define XCTX__POOLED 1
 #endif
 
 static inline void xctx__free(void *memory)

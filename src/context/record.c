@@ -58,7 +58,7 @@ static void thread_end(void *record)
     assert(slot->record == record);
     xctx__context_thread_end(slot);
     xctx__leaf_leave(record);
-    xctx__context_trim(record);
+    xctx__context_trim(slot);
     xctx__map_trim(record);
     xctx__cell_trim(record);
     slot->record = NULL;
@@ -71,10 +71,12 @@ static void before_fork(void)
     xctx__var_before_fork();
     pthread_mutex_lock(&emergency_lock);
     pthread_mutex_lock(&lock);
+    xctx__pool_before_fork();
 }
 
 static void after_fork_in_parent(void)
 {
+    xctx__pool_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();
@@ -93,6 +95,7 @@ static void after_fork_in_child(void)
         atomic_store_explicit(&pooled->gone, 0, memory_order_relaxed);
     if (xctx__bias)
         membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    xctx__pool_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();

@@ -35,7 +35,7 @@ struct record {
     _Atomic uint32_t hand_over;   /* how many more contexts the owner makes without keeping a claim on them: set when
                                      another thread had to revoke such a claim before the first enter */
     _Atomic uint32_t gone;        /* the owner did not come along through fork() */
-    xctx_context *free_contexts;  /* the owner's own: linked by `previous` */
+    xctx_context *free_contexts;  /* the owner's own: pool.h */
     struct map *free_maps[XCTX__MAP_SIZES]; /* the owner's own: linked by `rest` */
     uint8_t free_map_count[XCTX__MAP_SIZES];
     uint32_t free_context_count;
@@ -53,9 +53,8 @@ struct record {
 struct slot {
     struct map *root;      /* the map of `current`, or the empty map: never NULL. First: include/xctx/inline.h */
     xctx_context *current; /* NULL: none yet */
-    xctx_context *first;   /* made by the library as the thread's first: not to be left. NULL: none */
     struct record *record; /* NULL: not attached yet */
-    xctx_context *spare;   /* for the next context that this thread makes; NULL: none */
+    xctx_context *spare;   /* for the next copy that this thread makes, all set but for map and claim; NULL: none */
     /* The pin in use: context_internal.h. */
     xctx_context *pin;     /* an entered context that has its map pinned, or NULL */
     struct map *pin_map;   /* the map of `pin`, or NULL */

@@ -4,20 +4,30 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "cell.h"
 #include "memory.h"
 
 enum { FANOUT = 1 << XCTX__TRIE_BITS, LEVELS = (32 + XCTX__TRIE_BITS - 1) / XCTX__TRIE_BITS };
 
-static uint32_t child_bit(uint32_t level, uint32_t id)
+static uint32_t child_number(uint32_t level, uint32_t id)
 {
-    return UINT32_C(1) << ((id >> (level * XCTX__TRIE_BITS)) & (FANOUT - 1));
+    return (id >> (level * XCTX__TRIE_BITS)) & (FANOUT - 1);
 }
 
+/* __builtin_popcount() is a call where the processor need not have the instruction. */
+static uint32_t count_bits(uint32_t bits)
+{
+    bits -= bits >> 1 & 0x55555555;
+    bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
+    return ((bits + (bits >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24;
+}
+
+/* Where the child with that bit is among those present. */
 static uint32_t child_index(uint32_t present, uint32_t bit)
 {
-    return (uint32_t)__builtin_popcount(present & (bit - 1));
+    return count_bits(present & (bit - 1));
 }
 
 /* Whether a tree of that level has a place for a number. */
@@ -28,8 +38,8 @@ static bool covers(uint32_t level, uint32_t id)
 
 static struct trie *node_create(uint32_t level, uint32_t present)
 {
-    size_t size = sizeof(struct trie) + (size_t)__builtin_popcount(present) * sizeof(void *);
-    struct trie *node = xctx__allocate(size);
+    uint32_t children = level > 0 ? count_bits(present) : FANOUT;
+    struct trie *node = xctx__allocate(sizeof(struct trie) + children * sizeof(void *));
 
     if (node) {
         atomic_init(&node->refs, 1);
@@ -44,15 +54,13 @@ void *xctx__trie_get(const struct trie *trie, uint32_t id)
 {
     if (!covers(trie->level, id))
         return xctx__absent;
-    for (;;) {
-        uint32_t bit = child_bit(trie->level, id);
+    while (trie->level > 0) {
+        uint32_t bit = UINT32_C(1) << child_number(trie->level, id);
         if (!(trie->present & bit))
             return xctx__absent;
-        void *child = trie->children[child_index(trie->present, bit)];
-        if (trie->level == 0)
-            return child;
-        trie = child;
+        trie = trie->children[child_index(trie->present, bit)];
     }
+    return trie->children[child_number(0, id)];
 }
 
 void **xctx__trie_private(struct trie *trie, uint32_t id)
@@ -60,40 +68,64 @@ void **xctx__trie_private(struct trie *trie, uint32_t id)
     if (!covers(trie->level, id))
         return NULL;
     for (;;) {
-        uint32_t bit = child_bit(trie->level, id);
         /* Acquire: the reads of those who shared the node before come before our write. */
-        if (!(trie->present & bit) || atomic_load_explicit(&trie->refs, memory_order_acquire) != 1)
+        if (atomic_load_explicit(&trie->refs, memory_order_acquire) != 1)
             return NULL;
-        void **child = &trie->children[child_index(trie->present, bit)];
         if (trie->level == 0)
-            return child;
-        trie = *child;
+            return &trie->children[child_number(0, id)];
+        uint32_t bit = UINT32_C(1) << child_number(trie->level, id);
+        if (!(trie->present & bit))
+            return NULL;
+        trie = trie->children[child_index(trie->present, bit)];
     }
 }
 
-static void child_ref(const struct trie *node, uint32_t bit, void *child)
+void xctx__trie_note_cell(struct trie *trie, uint32_t id)
 {
-    if (node->level > 0)
-        xctx__trie_ref(child);
-    else if ((node->cells & bit) && child != xctx__absent)
-        xctx__cell_ref(child);
+    while (trie->level > 0)
+        trie = trie->children[child_index(trie->present, UINT32_C(1) << child_number(trie->level, id))];
+    trie->cells |= UINT32_C(1) << child_number(0, id);
 }
 
-/* A node like `old` (NULL: an empty one) of that level, with `child` at the place of `bit`. Takes over `child`. */
-static struct trie *node_with(const struct trie *old, uint32_t level, uint32_t bit, void *child)
+static void refer_to_cells(const struct trie *leaf)
+{
+    for (uint32_t left = leaf->cells; left; left &= left - 1) {
+        void *word = leaf->children[__builtin_ctz(left)];
+        if (word != xctx__absent)
+            xctx__cell_ref(word);
+    }
+}
+
+/* A leaf like `old` (NULL: an empty one) with that entry. */
+static struct trie *leaf_with(const struct trie *old, const struct entry *entry)
+{
+    struct trie *leaf = node_create(0, 0);
+    uint32_t number = child_number(0, entry->id);
+
+    if (!leaf)
+        return NULL;
+    for (uint32_t i = 0; i < FANOUT; i++)
+        leaf->children[i] = old && i != number ? old->children[i] : xctx__absent;
+    leaf->cells = old ? old->cells : 0;
+    refer_to_cells(leaf);
+    leaf->children[number] = entry->word;
+    if (entry->is_cell)
+        leaf->cells |= UINT32_C(1) << number;
+    return leaf;
+}
+
+/* A node of a level above 0 like `old` (NULL: an empty one), with `child` at the place of `bit`. Takes over `child`. */
+static struct trie *node_with(const struct trie *old, uint32_t level, uint32_t bit, struct trie *child)
 {
     uint32_t others = old ? old->present & ~bit : 0;
     struct trie *node = node_create(level, others | bit);
 
     if (!node)
         return NULL;
-    if (old)
-        node->cells = old->cells & ~bit;
     for (uint32_t left = others; left; left &= left - 1) {
         uint32_t other = left & -left;
-        void *shared = old->children[child_index(old->present, other)];
-        child_ref(old, other, shared);
-        node->children[child_index(node->present, other)] = shared;
+        node->children[child_index(node->present, other)] =
+            xctx__trie_ref(old->children[child_index(old->present, other)]);
     }
     node->children[child_index(node->present, bit)] = child;
     return node;
@@ -102,29 +134,19 @@ static struct trie *node_with(const struct trie *old, uint32_t level, uint32_t b
 /* The path to an entry, built from its end; the rest is shared with `old`, a tree of that level or NULL. */
 static struct trie *path_with(const struct trie *old, uint32_t level, const struct entry *entry)
 {
-    uint32_t bit = child_bit(level, entry->id);
-    void *child = entry->word;
-    struct trie *node;
-
-    if (level > 0) {
-        const struct trie *below =
-            old && (old->present & bit) ? old->children[child_index(old->present, bit)] : NULL;
-        child = path_with(below, level - 1, entry);
-        if (!child)
-            return NULL;
-    }
-    node = node_with(old, level, bit, child);
-    if (!node) {
-        if (level > 0) {
-            /* The path below holds the entry, which stays the caller's. */
-            void **word = xctx__trie_private(child, entry->id & ((UINT32_C(1) << (level * XCTX__TRIE_BITS)) - 1));
-            *word = xctx__absent;
-            xctx__trie_unref(child);
-        }
+    if (level == 0)
+        return leaf_with(old, entry);
+    uint32_t bit = UINT32_C(1) << child_number(level, entry->id);
+    const struct trie *below = old && (old->present & bit) ? old->children[child_index(old->present, bit)] : NULL;
+    struct trie *child = path_with(below, level - 1, entry);
+    if (!child)
         return NULL;
+    struct trie *node = node_with(old, level, bit, child);
+    if (!node) {
+        /* The path below holds the entry, which stays the caller's. Above it only the bits for its level count. */
+        *xctx__trie_private(child, entry->id & ((UINT32_C(1) << (level * XCTX__TRIE_BITS)) - 1)) = xctx__absent;
+        xctx__trie_unref(child);
     }
-    if (level == 0 && entry->is_cell)
-        node->cells |= bit;
     return node;
 }
 
@@ -163,18 +185,18 @@ struct trie *xctx__trie_clone(const struct trie *trie)
 
     if (!clone)
         return NULL;
-    clone->cells = trie->cells;
+    if (trie->level == 0) {
+        memcpy(clone->children, trie->children, FANOUT * sizeof(void *));
+        clone->cells = trie->cells;
+        refer_to_cells(clone);
+        return clone;
+    }
     for (uint32_t left = trie->present; left; left &= left - 1, i++) {
-        if (trie->level == 0) {
-            child_ref(trie, left & -left, trie->children[i]);
-            clone->children[i] = trie->children[i];
-        } else {
-            clone->children[i] = xctx__trie_clone(trie->children[i]);
-            if (!clone->children[i]) {
-                clone->present &= ~left; /* keep those before this one, to free them */
-                xctx__trie_unref(clone);
-                return NULL;
-            }
+        clone->children[i] = xctx__trie_clone(trie->children[i]);
+        if (!clone->children[i]) {
+            clone->present &= ~left; /* keep those before this one, to free them */
+            xctx__trie_unref(clone);
+            return NULL;
         }
     }
     return clone;
@@ -183,20 +205,19 @@ struct trie *xctx__trie_clone(const struct trie *trie)
 int xctx__trie_each(const struct trie *trie, uint32_t prefix,
                     int (*fn)(uint32_t id, void *word, bool is_cell, void *user), void *user)
 {
+    int result = 0;
     uint32_t i = 0;
 
-    for (uint32_t left = trie->present; left; left &= left - 1, i++) {
-        uint32_t bit = left & -left;
-        uint32_t id = prefix << XCTX__TRIE_BITS | (uint32_t)__builtin_ctz(left);
-        int result = 0;
-        if (trie->level > 0)
-            result = xctx__trie_each(trie->children[i], id, fn, user);
-        else if (trie->children[i] != xctx__absent)
-            result = fn(id, trie->children[i], (trie->cells & bit) != 0, user);
-        if (result)
-            return result;
+    prefix <<= XCTX__TRIE_BITS;
+    if (trie->level == 0) {
+        for (; i < FANOUT && !result; i++)
+            if (trie->children[i] != xctx__absent)
+                result = fn(prefix | i, trie->children[i], trie->cells >> i & 1, user);
+        return result;
     }
-    return 0;
+    for (uint32_t left = trie->present; left && !result; left &= left - 1, i++)
+        result = xctx__trie_each(trie->children[i], prefix | (uint32_t)__builtin_ctz(left), fn, user);
+    return result;
 }
 
 struct trie *xctx__trie_ref(struct trie *trie)
@@ -207,15 +228,20 @@ struct trie *xctx__trie_ref(struct trie *trie)
 
 void xctx__trie_unref(struct trie *trie)
 {
+    uint32_t i = 0;
+
     if (atomic_load_explicit(&trie->refs, memory_order_acquire) != 1 &&
         atomic_fetch_sub_explicit(&trie->refs, 1, memory_order_acq_rel) != 1)
         return;
-    uint32_t i = 0;
-    for (uint32_t left = trie->present; left; left &= left - 1, i++) {
-        if (trie->level > 0)
+    if (trie->level > 0) {
+        for (uint32_t left = trie->present; left; left &= left - 1, i++)
             xctx__trie_unref(trie->children[i]);
-        else if ((trie->cells & left & -left) && trie->children[i] != xctx__absent)
-            xctx__cell_unref(trie->children[i]);
+    } else {
+        for (uint32_t left = trie->cells; left; left &= left - 1) {
+            void *word = trie->children[__builtin_ctz(left)];
+            if (word != xctx__absent)
+                xctx__cell_unref(word);
+        }
     }
     xctx__free(trie);
 }

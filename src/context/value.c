@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "context_internal.h"
+#include "trie.h"
 #include "var_internal.h"
 
 enum token_state { TOKEN_SET = 0x746f6b65, TOKEN_USED = 0x75736564 };
@@ -201,9 +202,9 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error)
         return error;
-    /* Only now: `retain` may have entered and left contexts, and made the map another one. */
-    xctx_context *context = slot->current;
-    error = context->lets + lets > UINT16_MAX ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
+    /* Only now: `retain` may have entered and left contexts. */
+    xctx_context *context = xctx__context_ensure(slot);
+    error = !context || context->lets + lets > UINT16_MAX ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
     if (error) {
         xctx__var_unref_word(var, entry.word);
         return error;
@@ -215,28 +216,44 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     return 0;
 }
 
-/* The quick way for a variable without operations, in a map that is only the current context's: puts `word`, gives the
-   old one. False: not possible. */
+/* Where the word of a variable is, if it can be changed without anything else in the map; else NULL. */
+static inline void **word_of(struct map *map, xctx_var *var, uint32_t id)
+{
+    uint32_t flags = xctx__var_flags(var);
+
+    if (XCTX__LIKELY(id < map->limit)) {
+        /* For a cell the map must have noted that there is one. */
+        if (XCTX__LIKELY(flags & VAR_PLAIN) ||
+            ((flags & (VAR_CELL | VAR_HOOKED | VAR_FLOWS)) == VAR_CELL && map->cells >> id & 1))
+            return &map->words[id];
+        return NULL;
+    }
+    return flags & VAR_PLAIN && map->rest ? xctx__trie_private(map->rest, id) : NULL;
+}
+
+/* The quick way, in a map that is only the current context's: puts `word`, gives the old one. False: not possible. */
 static inline bool put_quickly(struct slot *slot, xctx_var *var, void *word, int lets, void **ret_old)
 {
     xctx_context *context = slot->current;
-    uint32_t id = xctx__var_id(var);
-
-    if (XCTX__UNLIKELY(!(xctx__var_flags(var) & VAR_PLAIN) || id >= slot->root->limit))
-        return false;
-    if (lets > 0 && XCTX__UNLIKELY(slot->pin == context))
-        return false;
     struct record *record = slot->record;
+    struct map *map = slot->root;
+    bool done = false;
+
+    if (XCTX__UNLIKELY(!context || (lets > 0 && slot->pin == context)))
+        return false;
     xctx__window_open(record, context);
-    bool ours = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                map_is_ours(slot, context);
-    if (XCTX__LIKELY(ours)) {
-        *ret_old = context->root->words[id];
-        context->root->words[id] = word;
-        context->lets = (uint16_t)(context->lets + lets);
+    if (XCTX__LIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+                     map_is_ours(slot, context))) {
+        void **place = word_of(map, var, xctx__var_id(var));
+        if (XCTX__LIKELY(place)) {
+            *ret_old = *place;
+            *place = word;
+            context->lets = (uint16_t)(context->lets + lets);
+            done = true;
+        }
     }
     xctx__window_close(record);
-    return ours;
+    return done;
 }
 
 /* Whether tokens can be made for the current context without giving it a number first. */
@@ -245,7 +262,32 @@ static inline bool has_serial(const struct slot *slot)
     return slot->current && slot->current->serial;
 }
 
-/* The next best way: the first set of such a variable in a fresh copy of a context around it, whose map is nothing but
+/* A variable whose words are cells, where there was one before. */
+static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xctx_token *ret_token)
+{
+    struct slot *slot = &xctx__slot;
+    struct entry entry = {.id = xctx__var_id(var), .is_cell = true};
+    void *old;
+
+    int error = slot->current ? xctx__var_wrap(var, var->options_.retain, value, &entry.word) : -EAGAIN;
+    if (error)
+        return error == -EAGAIN ? set_slowly(var, value, ret_token, 0) : error;
+    xctx_context *context = xctx__context_ensure(slot);
+    if (!context || !put_quickly(slot, var, entry.word, 0, &old)) {
+        error = context ? store(slot, context, var, &entry, 0, &old) : -ENOMEM;
+        if (error) {
+            xctx__var_unref_word(var, entry.word);
+            return error;
+        }
+    }
+    if (ret_token)
+        token_create(ret_token, var, old, slot, context);
+    else
+        xctx__var_unref_word(var, old);
+    return 0;
+}
+
+/* The next best way: the first set of a variable without operations in a fresh copy of a context around it, whose map is nothing but
    an array and pinned. Nobody else needs to know that the copy gives its reference to that map up. */
 static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
 {
@@ -255,6 +297,8 @@ static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xct
     struct map *map = slot->root;
     uint32_t id = xctx__var_id(var);
 
+    if ((xctx__var_flags(var) & (VAR_CELL | VAR_HOOKED | VAR_FLOWS)) == VAR_CELL)
+        return set_counted(var, value, ret_token);
     if (!(xctx__var_flags(var) & VAR_PLAIN) || id >= map->limit || slot->pin_map != map || context->owed ||
         !xctx__map_is_plain(map) || !record->free_maps[xctx__map_size(map->limit)])
         return set_slowly(var, value, ret_token, 0);
@@ -286,8 +330,8 @@ int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__UNLIKELY(!var || value == xctx__absent || (ret_token && !has_serial(slot)) ||
-                       !put_quickly(slot, var, value, 0, &old)))
+    if (XCTX__UNLIKELY(!var || value == xctx__absent || !(xctx__var_flags(var) & VAR_PLAIN) ||
+                       (ret_token && !has_serial(slot)) || !put_quickly(slot, var, value, 0, &old)))
         return var && value != xctx__absent ? set_copying(var, value, ret_token) : -EINVAL;
     if (ret_token)
         token_init(ret_token, var, old, slot->current);
@@ -319,6 +363,8 @@ static inline int put_back(struct slot *slot, xctx_token *token, int lets)
     if (XCTX__UNLIKELY(!put_quickly(slot, token->var_, token->old_, lets, &replaced)))
         return put_back_slowly(slot, token, lets);
     token->state_ = TOKEN_USED;
+    if (XCTX__UNLIKELY(xctx__var_flags(token->var_) & VAR_CELL))
+        xctx__var_unref_word(token->var_, replaced);
     return 0;
 }
 
@@ -352,7 +398,7 @@ int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__LIKELY(var && value != xctx__absent && has_serial(slot) && slot->current->lets < UINT16_MAX &&
+    if (XCTX__LIKELY(var && value != xctx__absent && xctx__var_flags(var) & VAR_PLAIN && has_serial(slot) && slot->current->lets < UINT16_MAX &&
                      put_quickly(slot, var, value, 1, &old))) {
         token_init(&let->token_, var, old, slot->current);
     } else {

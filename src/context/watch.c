@@ -38,9 +38,10 @@ void xctx__watch_after_fork(bool in_child)
     pthread_mutex_unlock(&lock);
 }
 
-static void notify_end(int8_t *notifying)
+static void notify_end(void *unused)
 {
-    atomic_fetch_sub(&places[*notifying - 1].running, 1);
+    (void)unused;
+    atomic_fetch_sub(&places[xctx__slot.notifying - 1].running, 1);
     xctx__slot.notifying = 0;
 }
 
@@ -48,9 +49,11 @@ static void notify_one(struct slot *slot, int i)
 {
     atomic_fetch_add(&places[i].running, 1);
     slot->notifying = (int8_t)(i + 1);
-    __attribute__((cleanup(notify_end))) int8_t notifying = slot->notifying;
+    /* Also done when an exception or the end of the thread comes through here. */
+    pthread_cleanup_push(notify_end, NULL);
     if (atomic_load(&xctx__watchers) >> i & 1)
         places[i].fn(slot->current, places[i].user);
+    pthread_cleanup_pop(1);
 }
 
 void xctx__watch_notify(struct slot *slot)

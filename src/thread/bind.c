@@ -50,24 +50,32 @@ xctx_bound *xctx_bind(void *(*fn)(void *), void *arg)
     return xctx_bind_with(fn, arg, 0);
 }
 
-static void call_end(xctx_context **context)
+static void call_end(void *context)
 {
-    xctx_unref(*context);
+    xctx__context_leave(context);
 }
 
 int xctx_bound_run(xctx_bound *bound, void **ret_result)
 {
     if (!bound)
         return -EINVAL;
-    __attribute__((cleanup(call_end))) xctx_context *context =
-        atomic_load_explicit(&bound->first, memory_order_relaxed)
-            ? atomic_exchange_explicit(&bound->first, NULL, memory_order_acq_rel)
-            : NULL;
+    xctx_context *context = atomic_load_explicit(&bound->first, memory_order_relaxed)
+                                ? atomic_exchange_explicit(&bound->first, NULL, memory_order_acq_rel)
+                                : NULL;
     if (!context)
         context = xctx_copy(bound->context);
-    if (!context)
-        return -ENOMEM;
-    return xctx_run(context, bound->fn, bound->arg, ret_result);
+    int error = context ? xctx_enter(context) : -ENOMEM;
+    xctx_unref(context); /* alive until it is left */
+    if (error)
+        return error;
+    void *result;
+    /* Also done when an exception or the end of the thread comes through here. */
+    pthread_cleanup_push(call_end, context);
+    result = bound->fn(bound->arg);
+    pthread_cleanup_pop(1);
+    if (ret_result)
+        *ret_result = result;
+    return 0;
 }
 
 void *xctx_bound_call(xctx_bound *bound)

@@ -4,7 +4,8 @@
  *
  * A capsule is a variable whose value is a setting of a thread. Its operations:
  *
- *   capture  reads the setting of the running thread; NULL if that cannot be told, or memory ran out.
+ *   capture  reads the setting of the running thread; NULL if that cannot be told, XCTX_RESERVED_VALUE if memory ran
+ *            out.
  *   enter    reads the setting of the running thread as what to restore, applies the value, returns what it read.
  *   leave    restores that, whatever happened in between.
  *
@@ -24,6 +25,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <xctx/var.h>
 
 #include "context/memory.h"
 
@@ -54,6 +57,12 @@ static inline int xctx__state_drop(void *value)
 {
     struct state *state = value;
     return atomic_fetch_sub_explicit(&state->refs, 1, memory_order_acq_rel) == 1;
+}
+
+/* What `capture` gave, for an `enter` that wants to restore it: NULL if there is none. */
+static inline void *xctx__state_captured(void *value)
+{
+    return value == XCTX_RESERVED_VALUE ? NULL : value;
 }
 
 static inline void xctx__state_release(void *value)

@@ -47,8 +47,10 @@ static void *affinity_capture(void)
 
     for (size_t size = FIRST_SIZE; size <= SIZE_LIMIT; size *= 2) {
         affinity = affinity_allocate(size);
-        if (!affinity)
-            break;
+        if (!affinity) {
+            errno = error;
+            return XCTX_RESERVED_VALUE;
+        }
         long written = syscall(SYS_sched_getaffinity, 0, size, affinity->mask);
         if (written > 0) {
             affinity->size = (uint32_t)written;
@@ -89,7 +91,7 @@ static void *affinity_enter(void *value)
 
     if (!affinity)
         return NULL;
-    struct affinity *old = affinity_capture();
+    struct affinity *old = xctx__state_captured(affinity_capture());
     if (old && !affinity_same(old, affinity))
         affinity_apply(affinity);
     return old;
@@ -101,7 +103,7 @@ static void affinity_leave(void *saved)
 
     if (!old)
         return;
-    struct affinity *now = affinity_capture();
+    struct affinity *now = xctx__state_captured(affinity_capture());
     if (!now || !affinity_same(now, old))
         affinity_apply(old);
     xctx__free(now);

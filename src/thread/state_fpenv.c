@@ -37,7 +37,7 @@ static void *fpenv_capture(void)
 {
     struct fpenv *fpenv = xctx__state_allocate(sizeof(*fpenv));
     if (!fpenv)
-        return NULL;
+        return XCTX_RESERVED_VALUE;
     /* What fegetenv() does not write must compare equal, too. */
     memset(&fpenv->env, 0, sizeof(fpenv->env));
     if (fpenv_read(&fpenv->env) != 0) {
@@ -53,7 +53,7 @@ static void *fpenv_enter(void *value)
 
     if (!fpenv)
         return NULL;
-    struct fpenv *old = fpenv_capture();
+    struct fpenv *old = xctx__state_captured(fpenv_capture());
     /* Loading control words makes the processor wait for what is under way: compare first. */
     if (old && memcmp(&old->env, &fpenv->env, sizeof(old->env)) != 0)
         fesetenv(&fpenv->env);

@@ -90,7 +90,7 @@ static void *locale_capture(void)
     if (copy != (locale_t)0)
         value = locale_wrap(copy);
     errno = error;
-    return value;
+    return value ? value : XCTX_RESERVED_VALUE;
 }
 
 static void *locale_enter(void *value)

@@ -23,7 +23,7 @@ static void *name_capture(void)
 {
     struct name *name = xctx__state_allocate(sizeof(*name));
     if (!name)
-        return NULL;
+        return XCTX_RESERVED_VALUE;
     memset(name->text, 0, sizeof(name->text));
     int error = errno;
     int result = prctl(PR_GET_NAME, name->text);
@@ -41,7 +41,7 @@ static void *name_enter(void *value)
 
     if (!name)
         return NULL;
-    struct name *old = name_capture();
+    struct name *old = xctx__state_captured(name_capture());
     if (old && strcmp(old->text, name->text) != 0)
         prctl(PR_SET_NAME, name->text);
     return old;

@@ -131,7 +131,9 @@ static void *sched_capture(void)
     int error = errno;
     struct sched *sched = xctx__state_allocate(sizeof(*sched));
 
-    if (sched && attributes_read(&sched->attributes) != 0) {
+    if (!sched) {
+        sched = XCTX_RESERVED_VALUE;
+    } else if (attributes_read(&sched->attributes) != 0) {
         xctx__free(sched);
         sched = NULL;
     }
@@ -145,7 +147,7 @@ static void *sched_enter(void *value)
 
     if (!sched)
         return NULL;
-    struct sched *old = sched_capture();
+    struct sched *old = xctx__state_captured(sched_capture());
     if (!old)
         return NULL;
     int error = errno;

@@ -78,8 +78,7 @@ TEST(var_set_on_fresh_thread_creates_the_context)
 static void *let_on_fresh_thread(void *arg)
 {
     int ran = 0;
-    XCTX_LET(&plain, arg)
-    {
+    XCTX_LET (&plain, arg) {
         CHECK(xctx_current() != NULL);
         CHECK(xctx_var_get(&plain) == arg);
         ran = 1;

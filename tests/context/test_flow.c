@@ -87,8 +87,7 @@ TEST(clone_is_called_for_a_value_that_xctx_let_bound)
 {
     xctx_context *copy = NULL;
     struct counted *value = counted_new(3);
-    XCTX_LET(&cloned, value)
-    {
+    XCTX_LET (&cloned, value) {
         copy = xctx_copy_current();
         assert_ptr_not_equal(look_up(copy, &cloned), value);
     }
@@ -136,8 +135,7 @@ TEST(variable_with_flow_none_is_not_in_copies)
 TEST(variable_with_flow_none_bound_by_xctx_let_is_not_in_copies)
 {
     struct counted *value = counted_new(3);
-    XCTX_LET(&none, value)
-    {
+    XCTX_LET (&none, value) {
         xctx_context *copy = xctx_copy_current();
         assert_int_equal(xctx_lookup(copy, &none, NULL), 0);
         assert_ptr_equal(xctx_var_get(&none), value);

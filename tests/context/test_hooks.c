@@ -289,8 +289,7 @@ static void leave_and_use_the_library(void *saved)
 {
     CHECK(as_number(saved) == 42);
     xctx_unref(seen_in_hook);
-    XCTX_LET(&plain, number(2))
-    {
+    XCTX_LET (&plain, number(2)) {
         CHECK(as_number(xctx_var_get(&plain)) == 2);
     }
 }

@@ -11,8 +11,7 @@ static XCTX_VAR_DEFINE(counted, .retain = counted_retain, .release = counted_rel
 TEST(let_sets_the_variable_for_the_block)
 {
     int ran = 0;
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
         assert_int_equal(as_number(xctx_var_get(&var)), 1);
         ran++;
     }
@@ -23,8 +22,7 @@ TEST(let_sets_the_variable_for_the_block)
 TEST(let_brings_the_old_value_back)
 {
     assert_int_equal(xctx_var_set(&var, number(1), NULL), 0);
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         assert_int_equal(as_number(xctx_var_get(&var)), 2);
     }
     assert_int_equal(as_number(xctx_var_get(&var)), 1);
@@ -32,8 +30,7 @@ TEST(let_brings_the_old_value_back)
 
 TEST(let_brings_a_default_back)
 {
-    XCTX_LET(&with_default, NULL)
-    {
+    XCTX_LET (&with_default, NULL) {
         assert_null(xctx_var_get(&with_default));
     }
     assert_ptr_equal(xctx_var_get(&with_default), &other);
@@ -43,7 +40,7 @@ TEST(let_brings_a_default_back)
 TEST(let_needs_no_braces)
 {
     void *seen = NULL;
-    XCTX_LET(&var, number(5))
+    XCTX_LET (&var, number(5))
         seen = xctx_var_get(&var);
     assert_int_equal(as_number(seen), 5);
     assert_int_equal(xctx_var_find(&var, NULL), 0);
@@ -54,8 +51,7 @@ TEST(let_evaluates_its_arguments_once)
     xctx_var *vars[] = {&var, &other};
     int vars_used = 0;
     int values_used = 0;
-    XCTX_LET(vars[vars_used++], number(++values_used))
-    {
+    XCTX_LET (vars[vars_used++], number(++values_used)) {
         assert_int_equal(as_number(xctx_var_get(&var)), 1);
     }
     assert_int_equal(vars_used, 1);
@@ -64,12 +60,9 @@ TEST(let_evaluates_its_arguments_once)
 
 TEST(let_nests_for_one_variable)
 {
-    XCTX_LET(&var, number(1))
-    {
-        XCTX_LET(&var, number(2))
-        {
-            XCTX_LET(&var, number(3))
-            {
+    XCTX_LET (&var, number(1)) {
+        XCTX_LET (&var, number(2)) {
+            XCTX_LET (&var, number(3)) {
                 assert_int_equal(as_number(xctx_var_get(&var)), 3);
             }
             assert_int_equal(as_number(xctx_var_get(&var)), 2);
@@ -81,10 +74,8 @@ TEST(let_nests_for_one_variable)
 
 TEST(let_nests_for_several_variables)
 {
-    XCTX_LET(&var, number(1))
-    {
-        XCTX_LET(&other, number(2))
-        {
+    XCTX_LET (&var, number(1)) {
+        XCTX_LET (&other, number(2)) {
             assert_int_equal(as_number(xctx_var_get(&var)), 1);
             assert_int_equal(as_number(xctx_var_get(&other)), 2);
         }
@@ -97,8 +88,7 @@ TEST(break_leaves_the_let_and_not_the_loop_around_it)
 {
     int rounds = 0;
     for (int i = 0; i < 3; i++) {
-        XCTX_LET(&var, number(i))
-        {
+        XCTX_LET (&var, number(i)) {
             if (i == 1)
                 break;
         }
@@ -111,8 +101,7 @@ TEST(break_leaves_the_let_and_not_the_loop_around_it)
 TEST(continue_leaves_the_let_and_runs_it_once)
 {
     int ran = 0;
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
         ran++;
         if (ran > 0)
             continue;
@@ -124,10 +113,8 @@ TEST(continue_leaves_the_let_and_runs_it_once)
 
 static long return_from_let(void)
 {
-    XCTX_LET(&var, number(3))
-    {
-        XCTX_LET(&other, number(4))
-        {
+    XCTX_LET (&var, number(3)) {
+        XCTX_LET (&other, number(4)) {
             return as_number(xctx_var_get(&var)) + as_number(xctx_var_get(&other));
         }
     }
@@ -144,10 +131,8 @@ TEST(return_leaves_all_lets_around_it)
 
 TEST(goto_leaves_the_let)
 {
-    XCTX_LET(&var, number(1))
-    {
-        XCTX_LET(&other, number(2))
-        {
+    XCTX_LET (&var, number(1)) {
+        XCTX_LET (&other, number(2)) {
             goto out;
         }
         fail_msg("goto did not leave");
@@ -160,8 +145,7 @@ out:
 TEST(let_that_works_does_not_run_its_else)
 {
     int ran = 0, missed = 0;
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
         ran++;
     }
     else
@@ -183,8 +167,7 @@ static XCTX_VAR_DEFINE(unretainable, .retain = retain_never);
 TEST(let_that_fails_runs_its_else_and_not_its_block)
 {
     int ran = 0, missed = 0;
-    XCTX_LET(&unretainable, number(1))
-    {
+    XCTX_LET (&unretainable, number(1)) {
         ran++;
     }
     else
@@ -201,8 +184,7 @@ TEST(let_that_fails_without_else_runs_nothing)
 {
     int ran = 0;
     assert_int_equal(xctx_var_set(&var, number(1), NULL), 0);
-    XCTX_LET(&unretainable, number(1))
-    {
+    XCTX_LET (&unretainable, number(1)) {
         ran++;
     }
     assert_int_equal(ran, 0);
@@ -213,8 +195,7 @@ TEST(let_retains_once_and_releases_once)
 {
     struct counted *value = counted_new(1);
     counted_reset();
-    XCTX_LET(&counted, value)
-    {
+    XCTX_LET (&counted, value) {
         assert_int_equal(counted_retained, 1);
         assert_int_equal(counted_released, 0);
         assert_ptr_equal(xctx_var_get(&counted), value);
@@ -228,8 +209,7 @@ TEST(let_keeps_the_old_value_alive)
 {
     counted_set(&counted, 1);
     struct counted *second = counted_new(2);
-    XCTX_LET(&counted, second)
-    {
+    XCTX_LET (&counted, second) {
         assert_int_equal(counted_live(), 2);
     }
     counted_drop(second);
@@ -242,8 +222,7 @@ TEST(copy_within_a_let_has_its_value_for_ever)
     xctx_context *copy = NULL;
     counted_set(&counted, 1);
     struct counted *second = counted_new(2);
-    XCTX_LET(&counted, second)
-    {
+    XCTX_LET (&counted, second) {
         copy = xctx_copy_current();
     }
     counted_drop(second);
@@ -256,8 +235,7 @@ TEST(copy_within_a_let_has_its_value_for_ever)
 
 TEST(copy_after_a_let_has_nothing_of_it)
 {
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
     }
     xctx_context *copy = xctx_copy_current();
     assert_int_equal(xctx_lookup(copy, &var, NULL), 0);
@@ -269,8 +247,7 @@ TEST(copy_before_a_let_does_not_see_it)
 {
     assert_int_equal(xctx_var_set(&var, number(1), NULL), 0);
     xctx_context *copy = xctx_copy_current();
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         void *value = NULL;
         assert_int_equal(xctx_lookup(copy, &var, &value), 1);
         assert_int_equal(as_number(value), 1);
@@ -283,11 +260,9 @@ TEST(copy_within_nested_lets_has_the_innermost_values)
 {
     xctx_context *outer = NULL, *inner = NULL, *middle = NULL;
     void *value = NULL;
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
         outer = xctx_copy_current();
-        XCTX_LET(&var, number(2))
-        {
+        XCTX_LET (&var, number(2)) {
             inner = xctx_copy_current();
         }
         middle = xctx_copy_current();
@@ -311,8 +286,7 @@ TEST(copy_by_another_thread_within_a_let_has_its_value)
     xctx_context *copy = NULL;
     void *value = NULL;
     struct counted *mine = counted_new(3);
-    XCTX_LET(&counted, mine)
-    {
+    XCTX_LET (&counted, mine) {
         copy = on_thread(copy_there, xctx_current());
     }
     counted_drop(mine);
@@ -324,8 +298,7 @@ TEST(copy_by_another_thread_within_a_let_has_its_value)
 TEST(set_within_a_let_lasts_until_its_end)
 {
     assert_int_equal(xctx_var_set(&var, number(1), NULL), 0);
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         assert_int_equal(xctx_var_set(&var, number(3), NULL), 0);
         assert_int_equal(as_number(xctx_var_get(&var)), 3);
     }
@@ -334,8 +307,7 @@ TEST(set_within_a_let_lasts_until_its_end)
 
 TEST(set_of_another_variable_within_a_let_outlasts_it)
 {
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         assert_int_equal(xctx_var_set(&other, number(3), NULL), 0);
     }
     assert_int_equal(as_number(xctx_var_get(&other)), 3);
@@ -346,8 +318,7 @@ TEST(set_of_counted_values_within_a_let_releases_each_once)
 {
     counted_set(&counted, 1);
     struct counted *second = counted_new(2);
-    XCTX_LET(&counted, second)
-    {
+    XCTX_LET (&counted, second) {
         counted_set(&counted, 3);
         xctx_unref(xctx_copy_current());
         counted_set(&counted, 4);
@@ -359,8 +330,7 @@ TEST(set_of_counted_values_within_a_let_releases_each_once)
 
 TEST(token_of_a_set_within_a_let_can_be_reset_within_it)
 {
-    XCTX_LET(&var, number(1))
-    {
+    XCTX_LET (&var, number(1)) {
         xctx_token token;
         assert_int_equal(xctx_var_set(&var, number(2), &token), 0);
         assert_int_equal(xctx_var_reset(&var, &token), 0);
@@ -373,8 +343,7 @@ TEST(token_from_before_a_let_can_be_reset_after_it)
 {
     xctx_token token;
     assert_int_equal(xctx_var_set(&var, number(1), &token), 0);
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         assert_int_equal(as_number(xctx_var_get(&var)), 2);
     }
     assert_int_equal(xctx_var_reset(&var, &token), 0);
@@ -385,8 +354,7 @@ TEST(reset_within_a_let_of_an_older_token_is_undone_at_its_end)
 {
     xctx_token token;
     assert_int_equal(xctx_var_set(&var, number(1), &token), 0);
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         assert_int_equal(xctx_var_reset(&var, &token), 0);
         assert_int_equal(xctx_var_find(&var, NULL), 0);
     }
@@ -396,13 +364,11 @@ TEST(reset_within_a_let_of_an_older_token_is_undone_at_its_end)
 TEST(context_entered_and_left_within_a_let_does_not_disturb_it)
 {
     assert_int_equal(xctx_var_set(&var, number(1), NULL), 0);
-    XCTX_LET(&var, number(2))
-    {
+    XCTX_LET (&var, number(2)) {
         xctx_context *context = xctx_copy_current();
         assert_int_equal(xctx_enter(context), 0);
         assert_int_equal(as_number(xctx_var_get(&var)), 2);
-        XCTX_LET(&var, number(3))
-        {
+        XCTX_LET (&var, number(3)) {
             assert_int_equal(as_number(xctx_var_get(&var)), 3);
         }
         assert_int_equal(xctx_exit(context), 0);
@@ -425,8 +391,7 @@ static void let_many(xctx_var **vars, int count, int index)
         xctx_unref(copy);
         return;
     }
-    XCTX_LET(vars[index], number(index))
-    {
+    XCTX_LET (vars[index], number(index)) {
         let_many(vars, count, index + 1);
         assert_int_equal(as_number(xctx_var_get(vars[index])), index);
     }

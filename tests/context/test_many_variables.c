@@ -228,8 +228,7 @@ TEST(let_of_a_variable_with_a_high_number_works_in_an_empty_and_in_a_large_conte
 {
     make_vars();
     for (int round = 0; round < 2; round++) {
-        XCTX_LET(&late, number(3))
-        {
+        XCTX_LET (&late, number(3)) {
             assert_int_equal(as_number(xctx_var_get(&late)), 3);
             xctx_context *copy = xctx_copy_current();
             assert_true(xctx_equal(copy, xctx_current()));

@@ -153,8 +153,7 @@ static void release_and_call_back(void *value)
     CHECK(xctx_var_get(&plain) == value);
     CHECK(xctx_exit(context) == 0);
     xctx_unref(context);
-    XCTX_LET(&plain, value)
-    {
+    XCTX_LET (&plain, value) {
         CHECK(xctx_count(xctx_current()) >= 1);
     }
 }

@@ -67,8 +67,7 @@ TEST(watcher_is_not_called_by_copies_and_sets)
     int id = xctx_watch(note, &log);
     assert_int_equal(xctx_var_set(&plain, number(1), NULL), 0);
     xctx_unref(xctx_copy_current());
-    XCTX_LET(&plain, number(2))
-    {
+    XCTX_LET (&plain, number(2)) {
     }
     assert_int_equal(log.count, 0);
     assert_int_equal(xctx_unwatch(id), 0);
@@ -253,8 +252,7 @@ static void use_everything(xctx_context *current, void *user)
     CHECK(copy != NULL);
     CHECK(current == NULL || xctx_equal(copy, current));
     CHECK(xctx_var_set(&plain, number(*calls), NULL) == 0);
-    XCTX_LET(&plain, number(1000))
-    {
+    XCTX_LET (&plain, number(1000)) {
         CHECK(as_number(xctx_var_get(&plain)) == 1000);
     }
     xctx_unref(copy);

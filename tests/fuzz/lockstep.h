@@ -57,8 +57,8 @@ static struct worker {
     int depth;
     struct frame *frames[FRAMES_MOST];
     int frame_count;
-    struct context *first_entered; /* by xctx_thread_create(), for the successor */
-    int dropped_enters;
+    xctx_context *inherited;       /* what xctx_thread_create() has entered for the successor */
+    struct context *first_entered; /* the same in the model */
 } workers[WORKERS];
 
 static sem_t driver_turn;
@@ -169,6 +169,24 @@ static int visit(xctx_var *var, void *value, void *user)
     return visit->seen == visit->stop_after ? -visit->seen - 1000 : 0;
 }
 
+static int count_foreign(xctx_var *var, void *value, void *user)
+{
+    int *count = user;
+
+    (void)value;
+    *count += variable_index(var) < 0;
+    return 0;
+}
+
+/* How many capsules a context holds that captured the thread's state just now. */
+static int foreign_in(xctx_context *real)
+{
+    int count = 0;
+
+    EXPECT(xctx_each(real, count_foreign, &count) == 0, "xctx_each() of a captured copy");
+    return count;
+}
+
 static int count_of(const struct context *context)
 {
     int count = context->foreign;
@@ -188,9 +206,13 @@ static void check_each(struct worker *worker, struct context *context, int stop_
         state.entries[i] = held_ref(context->entries[i]);
         count += state.entries[i] != NULL;
     }
+    context->refs++; /* the caller's own reference must last */
+    xctx_ref(context->real);
     int result = xctx_each(context->real, visit, &state);
     for (int i = 0; i < VARS; i++)
         held_unref(state.entries[i]);
+    xctx_unref(context->real);
+    context_unref(context);
     if (stop_after > 0 && stop_after <= count) {
         EXPECT(result == -stop_after - 1000, "xctx_each() gives %d", result);
         return;
@@ -334,25 +356,17 @@ static void do_copy_current(struct worker *worker)
     put_handle(slot, context_copy(ensure(worker->number), real));
 }
 
-/* What XCTX_CAPTURE_STATE adds to a copy. The newest variable is asked first. */
+/* What XCTX_CAPTURE_STATE adds to a copy, but for the capsules. Variables are asked in any order. */
 static void capture_into(struct context *copy)
 {
-    const int captured[] = {STATIC_VARS - 1, STATIC_VARS - 2};
-    struct visit state = {.body_at = -1};
-
     for (int n = 0; n < 2; n++) {
-        int i = captured[n];
-        void *value = take_event(EVENT_CAPTURE, n == 0 ? (const void *)1 : NULL, NULL);
+        const void *which = event_next < event_count ? events[event_next].a : NULL;
+        int i = which ? STATIC_VARS - 1 : STATIC_VARS - 2;
+        void *value = take_event(EVENT_CAPTURE, which, NULL);
         held_unref(copy->entries[i]);
         copy->entries[i] = held_new(variables[i].options, value);
     }
-    copy->foreign = 0;
     copy->foreign_of = next_foreign++;
-    for (int i = 0; i < VARS; i++)
-        state.entries[i] = copy->entries[i];
-    int result = xctx_each(copy->real, visit, &state);
-    EXPECT(result == 0, "xctx_each() of a captured copy gives %d", result);
-    copy->foreign = state.foreign;
 }
 
 static void do_capture(struct worker *worker)
@@ -370,6 +384,7 @@ static void do_capture(struct worker *worker)
     EXPECT(real, "xctx_copy_current_with() gives NULL");
     struct context *copy = context_copy(ensure(worker->number), real);
     capture_into(copy);
+    copy->foreign = foreign_in(real);
     put_handle(slot, copy);
 }
 
@@ -573,15 +588,19 @@ static void do_merge(struct worker *worker)
     }
 }
 
+static struct watch_user {
+    int id; /* -1: not registered */
+    bool switches;
+} watch_users[WATCHERS];
+
 static void watch(xctx_context *current, void *user)
 {
-    uintptr_t kind = (uintptr_t)user;
+    const struct watch_user *watcher = user;
 
     EXPECT(current == xctx_current(), "a watcher is told %p, but current is %p", (void *)current,
            (void *)xctx_current());
-    for (int i = 0; logging && i < 1; i++)
-        note(EVENT_WATCH, (const void *)(kind & 15), current, NULL, false);
-    if (kind & 16) {
+    note(EVENT_WATCH, (const void *)(intptr_t)watcher->id, current, NULL, false);
+    if (watcher->switches && !armed) {
         /* Switches of a watcher are not reported. */
         xctx_context *own = xctx_new();
         EXPECT(own && xctx_enter(own) == 0 && xctx_var_set(variables[0].real, own, NULL) == 0 && xctx_exit(own) == 0,
@@ -592,24 +611,25 @@ static void watch(xctx_context *current, void *user)
 
 static void do_watch(struct worker *worker)
 {
-    int taken = 0;
-    int expected = -1;
-    uintptr_t kind = (uintptr_t)next_below(2) * 16;
+    struct watch_user *watcher = NULL;
 
     (void)worker;
-    for (int i = 0; i < WATCHERS; i++) {
-        taken += watchers[i].live;
-        if (!watchers[i].live && expected < 0)
-            expected = i;
+    for (int i = 0; i < WATCHERS && !watcher; i++) {
+        watcher = &watch_users[i];
+        for (int n = 0; n < WATCHERS && watcher; n++)
+            if (watchers[n].user == watcher)
+                watcher = NULL;
     }
-    /* The number is not known before it is there, so the function is told which one is next and asked again. */
-    int id = xctx_watch(watch, (void *)(kind | (uintptr_t)(expected < 0 ? 0 : expected)));
-    if (taken == WATCHERS) {
+    struct watch_user none;
+    bool switches = next_below(2) == 0;
+    int id = xctx_watch(watch, watcher ? watcher : &none);
+    if (!watcher) {
         EXPECT(id == -ENOSPC, "xctx_watch() gives %d while all places are taken", id);
         return;
     }
-    EXPECT(id == expected, "xctx_watch() gives %d, not %d", id, expected);
-    watchers[id].live = true;
+    EXPECT(id >= 0 && id < WATCHERS && !watchers[id].user, "xctx_watch() gives %d", id);
+    *watcher = (struct watch_user){id, switches};
+    watchers[id].user = watcher;
 }
 
 static void do_unwatch(struct worker *worker)
@@ -617,11 +637,11 @@ static void do_unwatch(struct worker *worker)
     int id = next_below(WATCHERS + 2) - 1;
 
     (void)worker;
-    bool live = id >= 0 && id < WATCHERS && watchers[id].live;
+    bool live = id >= 0 && id < WATCHERS && watchers[id].user;
     int result = xctx_unwatch(id);
     EXPECT(result == (live ? 0 : -EINVAL), "xctx_unwatch() gives %d", result);
     if (live)
-        watchers[id].live = false;
+        watchers[id].user = NULL;
 }
 
 /* A variable that was used keeps its place for the rest of the input, since contexts may show it. */
@@ -797,6 +817,23 @@ static void do_let(struct worker *worker)
     }
 }
 
+static _Thread_local struct frame *bound_frame;
+
+static void *bound_body(void *argument)
+{
+    struct frame *frame = bound_frame;
+
+    disarm();
+    EXPECT(frame && frame->bound == argument, "a bound function gets another argument");
+    struct bound *bound = frame->bound;
+    if (bound->context->foreign < 0) {
+        bound->context->foreign = foreign_in(xctx_current());
+        if (bound->first)
+            bound->first->foreign = bound->context->foreign;
+    }
+    return body(frame);
+}
+
 static void do_bind(struct worker *worker)
 {
     struct bound *bound = &bounds[next_below(BOUNDS)];
@@ -805,23 +842,14 @@ static void do_bind(struct worker *worker)
     if (bound->real || bound->busy)
         return;
     arm();
-    /* The argument is not known yet: body() is told by the frame that do_bound() leaves with its worker. */
-    extern void *bound_body(void *argument);
     bound->real = xctx_bind_with(bound_body, bound, capture ? XCTX_CAPTURE_STATE : 0);
     if (was_made_to_fail(worker, !bound->real))
         return;
     EXPECT(bound->real, "xctx_bind() gives NULL");
     bound->context = context_copy(ensure(worker->number), NULL);
     if (capture) {
-        /* What is in the capsules is only seen once the context is entered. */
-        for (int n = 0; n < 2; n++) {
-            int i = STATIC_VARS - 1 - n;
-            void *value = take_event(EVENT_CAPTURE, n == 0 ? (const void *)1 : NULL, NULL);
-            held_unref(bound->context->entries[i]);
-            bound->context->entries[i] = held_new(variables[i].options, value);
-        }
-        bound->context->foreign = -1;
-        bound->context->foreign_of = next_foreign++;
+        capture_into(bound->context);
+        bound->context->foreign = -1; /* seen when it is entered */
     }
     bound->first = context_copy(bound->context, NULL);
 }
@@ -838,22 +866,10 @@ static void unref_bound(struct bound *bound)
     bound->first = bound->context = NULL;
 }
 
-static _Thread_local struct frame *bound_frame;
-
-void *bound_body(void *argument);
-void *bound_body(void *argument)
+static void do_bound_unref(struct worker *worker)
 {
-    struct frame *frame = bound_frame;
-
-    EXPECT(frame && frame->bound == argument, "a bound function gets another argument");
-    struct visit state = {.body_at = -1};
-    if (frame->bound->context->foreign < 0) {
-        for (int i = 0; i < VARS; i++)
-            state.entries[i] = frame->bound->first->entries[i];
-        EXPECT(xctx_each(xctx_current(), visit, &state) == 0, "xctx_each()");
-        frame->bound->context->foreign = frame->bound->first->foreign = state.foreign;
-    }
-    return body(frame);
+    (void)worker;
+    unref_bound(&bounds[next_below(BOUNDS)]);
 }
 
 static void do_bound(struct worker *worker)
@@ -873,11 +889,7 @@ static void do_bound(struct worker *worker)
     bound_frame = outer;
     if (!frame.ran && was_made_to_fail(worker, error == -ENOMEM)) {
         EXPECT(!result, "a failed call has written to its result");
-        if (bound->first) {
-            /* Possible only on a thread that the library does not know yet. */
-            context_unref(bound->first);
-            bound->first = NULL;
-        }
+        EXPECT(!bound->first, "the first call of a bound function runs out of memory");
         return;
     }
     EXPECT(error == 0 && frame.ran && result == &frame, "xctx_bound_run() gives %d", error);
@@ -902,10 +914,7 @@ static void do_restart(struct worker *worker)
         EXPECT(error == 0, "xctx_thread_create() gives %d", error);
         wait_for(&worker->started);
         struct context *parent = ensure(worker->number);
-        struct context *copy = context_copy(parent, worker->first_entered ? worker->first_entered->real : NULL);
-        struct context *placeholder = worker->first_entered;
-        copy->real = placeholder->real;
-        placeholder->gone = true;
+        struct context *copy = context_copy(parent, worker->inherited);
         /* The successor has entered it: on a stack of its own, which is put in place when this thread has ended. */
         struct thread mine = threads[worker->number];
         threads[worker->number] = (struct thread){.depth = 0};
@@ -987,6 +996,7 @@ static const struct action {
     {"let", do_let, 10, true},
     {"bind", do_bind, 4, false},
     {"bound_run", do_bound, 6, true},
+    {"bound_unref", do_bound_unref, 2, false},
     {"restart", do_restart, 2, false},
     {"check", do_check, 3, false},
 };
@@ -1069,8 +1079,7 @@ static void *worker_main(void *argument)
     capture_number = worker->number + 500;
     if (xctx_current()) {
         /* Started by xctx_thread_create(): tell the creator, which has the baton, what we are in. */
-        worker->first_entered = &context_pool[CONTEXTS_MOST - 1 - worker->number];
-        *worker->first_entered = (struct context){.real = xctx_current(), .entered_by = -1};
+        worker->inherited = xctx_current();
         give(&worker->started);
     }
     wait_for(&worker->turn);
@@ -1126,9 +1135,9 @@ static void clean_up(void)
         settle();
     }
     for (int i = 0; i < WATCHERS; i++) {
-        if (watchers[i].live)
+        if (watchers[i].user)
             EXPECT(xctx_unwatch(i) == 0, "xctx_unwatch(%d)", i);
-        watchers[i].live = false;
+        watchers[i].user = NULL;
     }
     for (int i = STATIC_VARS; i < VARS; i++) {
         if (variables[i].live)

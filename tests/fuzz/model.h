@@ -335,10 +335,9 @@ static size_t contexts_used;
 static struct thread threads[WORKERS];
 static unsigned next_foreign = 1;
 
-struct watcher {
-    bool live;
-};
-static struct watcher watchers[WATCHERS];
+static struct {
+    void *user; /* NULL: not taken */
+} watchers[WATCHERS];
 
 static struct held *held_new(const xctx_var_options *options, void *value)
 {
@@ -433,7 +432,7 @@ static void take_watchers(int worker)
     const struct context *current = current_of(worker);
 
     for (int i = 0; i < WATCHERS; i++)
-        if (watchers[i].live)
+        if (watchers[i].user)
             take_event(EVENT_WATCH, (const void *)(uintptr_t)i, current ? current->real : NULL);
 }
 

@@ -3,10 +3,10 @@
 #include "pycontext_support.h"
 #include "threads.h"
 
-/* The lines that people copy from CPython's world, as they are. */
+/* The lines that people bring along from CPython. */
 TEST(copy_enter_exit_decref)
 {
-    PyContext* context = PyContext_CopyCurrent();
+    PyContext *context = PyContext_CopyCurrent();
     assert_non_null(context);
     assert_int_equal(PyContext_Enter(context), 0);
     assert_int_equal(PyContext_Exit(context), 0);

@@ -28,8 +28,14 @@ TEST(value_may_be_any_pointer)
 {
     PyObject *var = PyContextVar_New("var", own_value(-1));
     PyObject *values[] = {
-        own_value(-1), own_value(1), own_value(2), own_value(INTPTR_MAX), own_value(INTPTR_MIN), own_value(INTPTR_MIN + 1),
-        Py_None,       (PyObject *)(void *)"text",
+        own_value(-1),
+        own_value(1),
+        own_value(2),
+        own_value(INTPTR_MAX),
+        own_value(INTPTR_MIN),
+        own_value(INTPTR_MIN + 1),
+        Py_None,
+        (PyObject *)(void *)"text",
     };
 
     assert_ptr_equal(get(var), own_value(-1));

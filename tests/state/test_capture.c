@@ -10,7 +10,8 @@
 #include "state_support.h"
 
 static xctx_var *const capsules[] = {
-    &xctx_state_fpenv, &xctx_state_locale, &xctx_state_sigmask, &xctx_state_name, &xctx_state_affinity, &xctx_state_sched,
+    &xctx_state_fpenv, &xctx_state_locale,   &xctx_state_sigmask,
+    &xctx_state_name,  &xctx_state_affinity, &xctx_state_sched,
 };
 enum { CAPSULES = sizeof(capsules) / sizeof(capsules[0]) };
 

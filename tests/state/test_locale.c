@@ -127,7 +127,13 @@ static void tell(void)
     xctx_context *own = captured_utf8();
 
     check_format(global, &xctx_state_locale, "the process's");
+#ifdef __GLIBC__
     check_format(own, &xctx_state_locale, "C.UTF-8");
+#else
+    /* In musl that name makes a difference for characters only. */
+    check_format(own, &xctx_state_locale,
+                 "LC_CTYPE=C.UTF-8;LC_NUMERIC=C;LC_TIME=C;LC_COLLATE=C;LC_MONETARY=C;LC_MESSAGES=C");
+#endif
     check_null_value(&xctx_state_locale);
     xctx_unref(global);
     xctx_unref(own);

@@ -22,7 +22,7 @@ static bool set_nice(int value)
     return setpriority(PRIO_PROCESS, 0, value) == 0;
 }
 
-/* By system calls: pthread_getschedparam() of glibc remembers instead of asking, sched_getscheduler() of musl refuses. */
+/* By system calls: pthread_getschedparam() of glibc remembers instead of asking, musl has no sched_getscheduler(). */
 static bool set_policy(int policy, int priority)
 {
     struct sched_param param = {.sched_priority = priority};

@@ -55,8 +55,7 @@ static void *write_pairs(void *arg)
         set_to(scene, scene->ahead, n);
         set_to(scene, scene->behind, n);
         if (scene->lets) {
-            XCTX_LET(&let_bound, number(n))
-            {
+            XCTX_LET (&let_bound, number(n)) {
                 CHECK(as_number(xctx_var_get(&let_bound)) == n);
             }
         }
@@ -172,8 +171,8 @@ TEST(copies_made_while_plain_values_are_written_are_consistent)
 
 TEST(copies_made_while_counted_values_are_written_are_consistent)
 {
-    check_scene((struct scene){
-        .ahead = &counted_ahead, .behind = &counted_behind, .counted = true, .rounds = scaled(100000)});
+    check_scene(
+        (struct scene){.ahead = &counted_ahead, .behind = &counted_behind, .counted = true, .rounds = scaled(100000)});
 }
 
 TEST(copies_made_while_bindings_come_and_go_are_consistent)

@@ -79,12 +79,12 @@ static void check_race(unsigned threads, long rounds)
 
 TEST(two_threads_that_enter_one_context_have_one_winner)
 {
-    check_race(2, scaled(20000));
+    check_race(2, scaled(6000));
 }
 
 TEST(four_threads_that_enter_one_context_have_one_winner)
 {
-    check_race(4, scaled(2000));
+    check_race(4, scaled(500));
 }
 
 /* All threads enter and leave one context as fast as they can; a plain variable shows whether they were alone. */
@@ -202,22 +202,22 @@ static void check_release(struct release release)
 
 TEST(last_unref_at_the_moment_of_exit_releases_once)
 {
-    check_release((struct release){.rounds = scaled(20000)});
+    check_release((struct release){.rounds = scaled(4000)});
 }
 
 TEST(last_unref_after_a_copy_at_the_moment_of_exit_releases_once)
 {
-    check_release((struct release){.rounds = scaled(20000), .copy_too = true});
+    check_release((struct release){.rounds = scaled(4000), .copy_too = true});
 }
 
 TEST(last_unref_at_the_moment_when_the_enterer_refers_again_releases_once)
 {
-    check_release((struct release){.rounds = scaled(20000), .ref_again = true});
+    check_release((struct release){.rounds = scaled(4000), .ref_again = true});
 }
 
 TEST(last_unref_with_all_of_it_at_once_releases_once)
 {
-    check_release((struct release){.rounds = scaled(20000), .ref_again = true, .copy_too = true});
+    check_release((struct release){.rounds = scaled(4000), .ref_again = true, .copy_too = true});
 }
 
 /* Many threads give back a reference each. */
@@ -234,7 +234,7 @@ static void *give_one_back(void *arg)
 
 TEST(references_given_back_by_several_threads_at_once_release_once)
 {
-    struct release release = {.rounds = scaled(5000)};
+    struct release release = {.rounds = scaled(1000)};
     pthread_t threads[MOST - 1];
     meeting_init(&release.meeting, MOST);
     for (int i = 0; i < MOST - 1; i++)

@@ -110,8 +110,7 @@ static void play_let(struct player *player, xctx_var *var, uint32_t n)
 {
     struct counted *value = counted_new(n % 1000);
     int depth = player->depth;
-    XCTX_LET(var, value)
-    {
+    XCTX_LET (var, value) {
         if (n % 5 == 0)
             put(n, xctx_copy_current());
         counted_number(xctx_var_get(var));

@@ -28,6 +28,11 @@ static inline long counted_live(void)
     return atomic_load(&counted_live_count);
 }
 
+__attribute__((constructor)) static void counted_tell_fixture(void)
+{
+    test_live_values = counted_live;
+}
+
 static inline void counted_check(const struct counted *value)
 {
     CHECK(atomic_load_explicit(&value->magic, memory_order_relaxed) == COUNTED_ALIVE);
@@ -36,7 +41,6 @@ static inline void counted_check(const struct counted *value)
 /* Makes a value that the caller holds one reference to. */
 static inline struct counted *counted_new(long n)
 {
-    test_live_values = counted_live;
     struct counted *value = malloc(sizeof(*value));
     CHECK(value != NULL);
     atomic_init(&value->magic, COUNTED_ALIVE);

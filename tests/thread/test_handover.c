@@ -112,7 +112,8 @@ TEST(life_of_a_context_is_the_same_on_threads_that_end_after_each_step)
     assert_int_equal(counted_live(), 0);
 }
 
-/* The same with enter and exit apart: a context stays entered by one thread while others copy, refer to and unref it. */
+/* The same with enter and exit apart: a context stays entered by one thread while others copy, refer to and unref it.
+ */
 static void *just_enter(void *arg)
 {
     CHECK(xctx_enter(((struct life *)arg)->context) == 0);

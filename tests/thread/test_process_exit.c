@@ -13,8 +13,7 @@ static void *use_for_ever(void *arg)
         xctx_context *context = xctx_copy_current();
         CHECK(context && xctx_enter(context) == 0);
         counted_set(&counted, 1);
-        XCTX_LET(&plain, number(2))
-        {
+        XCTX_LET (&plain, number(2)) {
             xctx_unref(xctx_copy_current());
         }
         CHECK(xctx_exit(context) == 0);

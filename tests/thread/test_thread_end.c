@@ -255,10 +255,8 @@ static void *end_in_let(void *arg)
     CHECK(xctx_var_set(&plain, NULL, NULL) == 0);
     sight->expected = xctx_current();
     pthread_cleanup_push(look_after, sight);
-    XCTX_LET(&plain, number(1))
-    {
-        XCTX_LET(&plain, number(2))
-        {
+    XCTX_LET (&plain, number(1)) {
+        XCTX_LET (&plain, number(2)) {
             end(sight->ending.way);
         }
     }

@@ -111,14 +111,13 @@ static int parse_option(struct options *options, int option, char *argv[])
 static int parse(struct options *ret, int argc, char *argv[])
 {
     static const struct option known[] = {
-        {"section", required_argument, NULL, 's'}, {"threads", required_argument, NULL, 't'},
+        {"section", required_argument, NULL, 's'},  {"threads", required_argument, NULL, 't'},
         {"deadline", required_argument, NULL, 'd'}, {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
     int option;
 
     opterr = 0;
-    /* One thread only, at this time. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((option = getopt_long(argc, argv, ":s:t:d:vh", known, NULL)) != -1) {
         int status = parse_option(ret, option, argv);
         if (status != STATUS_OK)

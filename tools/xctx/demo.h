@@ -20,7 +20,7 @@ struct demo {
 };
 
 struct section {
-    const char *name;  /* for --section */
+    const char *name; /* for --section */
     const char *title;
     /* Returns a STATUS_, having complained. Runs in a context of its own: the variables and the settings of the thread
        that it changes (those that XCTX_CAPTURE_STATE knows) are as before when it returns. */

@@ -140,8 +140,8 @@ static void *handle(void *argument)
         set_problem(request, xctx_strerror(error));
         return NULL;
     }
-    bool opened = request->text ? reader_open_text(&reader, request->text, PIECES)
-                                : reader_open(&reader, request->name, PIECES);
+    bool opened =
+        request->text ? reader_open_text(&reader, request->text, PIECES) : reader_open(&reader, request->name, PIECES);
     if (opened)
         read_all(request, &reader);
     else
@@ -252,7 +252,7 @@ static int work_through(struct request requests[], size_t count, const struct de
     int error = pool_create(&pool, demo->threads);
 
     if (error) {
-        complain("demo: files: cannot start %zu threads: %s", demo->threads, xctx_strerror(error));
+        complain("demo: files: cannot start %zu threads: %s", demo->threads, strerror(-error));
         return STATUS_FAILED;
     }
     if (demo->verbose)
@@ -271,24 +271,23 @@ static int work_through(struct request requests[], size_t count, const struct de
 }
 
 /* For an installed command, which need not be where there is a text. */
-static const char own_text[] =
-    "A context is what a piece of work has with it wherever it goes: on whose behalf\n"
-    "it is done, until when, and how the thread is to be set that does it.\n"
-    "\n"
-    "Every thread has a current context. Copying it takes a few nanoseconds, however\n"
-    "much is in it, since the copy and the original share what is in them until one\n"
-    "of the two is changed. What is changed in one is never seen in the other.\n"
-    "\n"
-    "Any thread may enter the copy, work with what is there, and leave it again. A\n"
-    "function bound to a copy does that by itself when it is called: this is how a\n"
-    "pool of threads that has never heard of contexts carries them all the same.\n"
-    "\n"
-    "A variable is a key. Its value is looked up in the current context, in about a\n"
-    "nanosecond, by any function at any depth that wants to know it: the one that\n"
-    "writes the log, the one that has to stop when time is over, the one that books\n"
-    "what was used to whoever it was used for.\n"
-    "\n"
-    "Give this command the names of files, many of them, and see the pool work.\n";
+static const char own_text[] = "A context is what a piece of work has with it wherever it goes: on whose behalf\n"
+                               "it is done, until when, and how the thread is to be set that does it.\n"
+                               "\n"
+                               "Every thread has a current context. Copying it takes a few nanoseconds, however\n"
+                               "much is in it, since the copy and the original share what is in them until one\n"
+                               "of the two is changed. What is changed in one is never seen in the other.\n"
+                               "\n"
+                               "Any thread may enter the copy, work with what is there, and leave it again. A\n"
+                               "function bound to a copy does that by itself when it is called: this is how a\n"
+                               "pool of threads that has never heard of contexts carries them all the same.\n"
+                               "\n"
+                               "A variable is a key. Its value is looked up in the current context, in about a\n"
+                               "nanosecond, by any function at any depth that wants to know it: the one that\n"
+                               "writes the log, the one that has to stop when time is over, the one that books\n"
+                               "what was used to whoever it was used for.\n"
+                               "\n"
+                               "Give this command the names of files, many of them, and see the pool work.\n";
 
 static int files_run(const struct demo *demo)
 {
@@ -316,6 +315,6 @@ static int files_run(const struct demo *demo)
 
 const struct section section_files = {
     .name = "files",
-    .title = "A pool of plain threads, each piece of work in the context of its request",
+    .title = "A pool of plain threads, each piece of work with its request",
     .run = files_run,
 };

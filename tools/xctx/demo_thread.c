@@ -318,9 +318,9 @@ static int report(const struct stage *stage)
 {
     struct cell cells[6][ROWS];
     const struct moment moments[] = {
-        {"MAIN THREAD", "copies", cells[0]},         {"MAIN THREAD", "meanwhile", cells[1]},
-        {"WORKER THREAD", "its own", cells[2]},      {"WORKER THREAD", "in the copy", cells[3]},
-        {"WORKER THREAD", "changed", cells[4]},  {"WORKER THREAD", "has left", cells[5]},
+        {"MAIN THREAD", "copies", cells[0]},    {"MAIN THREAD", "meanwhile", cells[1]},
+        {"WORKER THREAD", "its own", cells[2]}, {"WORKER THREAD", "in the copy", cells[3]},
+        {"WORKER THREAD", "changed", cells[4]}, {"WORKER THREAD", "has left", cells[5]},
     };
     unsigned carried = count_same(&stage->entered, &stage->main_copied);
     unsigned kept = count_same(&stage->main_meanwhile, &stage->main_copied);
@@ -377,7 +377,7 @@ static int play(struct stage *stage)
     int error = -pthread_create(&thread, NULL, worker, stage);
 
     if (error) {
-        complain("demo: thread: cannot start a thread: %s", xctx_strerror(error));
+        complain("demo: thread: cannot start a thread: %s", strerror(-error));
         return STATUS_FAILED;
     }
     step_await(stage, WORKER_RUNS);
@@ -390,7 +390,7 @@ static int play(struct stage *stage)
     }
     int status = STATUS_FAILED;
     if (failed)
-        complain("demo: thread: %s: %s", failed, xctx_strerror(error));
+        complain("demo: thread: %s: %s", failed, strerror(-error));
     else
         status = report(stage);
     if (status == STATUS_OK)
@@ -401,8 +401,7 @@ static int play(struct stage *stage)
 
 static int thread_run(const struct demo *demo)
 {
-    struct stage stage = {
-        .mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .step = STARTING};
+    struct stage stage = {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .step = STARTING};
 
     (void)demo;
     print("  The main thread sets three variables and four settings, and copies its\n"

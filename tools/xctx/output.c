@@ -34,7 +34,7 @@ static void replace_controls(char *text)
 }
 
 __attribute__((format(printf, 1, 0))) static void complain_with(const char *format, va_list arguments,
-                                                                 const char *suffix)
+                                                                const char *suffix)
 {
     char message[MESSAGE_LIMIT];
 

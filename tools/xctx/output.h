@@ -36,14 +36,13 @@ struct cell {
 
 /* A column: how things were on one side, at one moment. */
 struct moment {
-    const char *side;         /* neighbours with the same side share a heading */
+    const char *side; /* neighbours with the same side share a heading */
     const char *title;
     const struct cell *cells; /* one for each row */
 };
 
 /* Prints a table that shows several sides next to each other, a line between them. */
-void print_side_by_side(const char *const rows[], size_t row_count, const struct moment moments[],
-                        size_t moment_count);
+void print_side_by_side(const char *const rows[], size_t row_count, const struct moment moments[], size_t moment_count);
 
 /* 1234567 as "1,234,567". `size` of at least 28 holds every number. Returns `buffer`. */
 const char *format_count(char *buffer, size_t size, uint64_t number);

@@ -22,7 +22,6 @@ static bool fail(struct reader *reader, const char *problem)
 
 static bool fail_errno(struct reader *reader, int error)
 {
-    /* Only the thread that reads asks for texts of errors. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     return fail(reader, strerror(error));
 }
 

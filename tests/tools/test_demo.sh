@@ -1,0 +1,162 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# tests/tools/test_demo.sh XCTX: does `xctx demo` count what is in files, on their own account, and say what is wrong
+# with files that it cannot take. Writes a line "ok NAME" or "not ok NAME: WHY" for each test; the exit status is 0 if
+# all are ok.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+xctx=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+name=
+
+begin() {
+    name=$1
+    why=
+}
+
+# is WHAT WANTED ACTUAL
+is() {
+    [ "$2" = "$3" ] || why+="$1 is '$3', not '$2'; "
+}
+
+end() {
+    if [ -z "$why" ]; then
+        echo "ok $name"
+    else
+        echo "not ok $name: ${why//$'\n'/ | }"
+        failures=$((failures + 1))
+    fi
+}
+
+# demo ARGUMENT...: sets output, errors and status.
+demo() {
+    output=$("$xctx" demo "$@" 2>"$work/stderr" </dev/null)
+    status=$?
+    errors=$(cat "$work/stderr")
+}
+
+# Bytes, lines, words and the longest line of all these files, as the row of the summary has them without commas.
+reference() {
+    python3 - "$@" <<'PY'
+import sys
+texts = [open(name, 'rb').read() for name in sys.argv[1:]]
+print(sum(map(len, texts)), sum(text.count(b'\n') for text in texts), sum(len(text.split()) for text in texts),
+      max(len(line) for text in texts for line in text.split(b'\n')))
+PY
+}
+
+# The same, of what the demo says in the row that begins with $1.
+row() {
+    printf '%s\n' "$output" | tr -d , | awk -v row="$1" '$1 == row && /[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+$/ {
+        print $(NF - 3), $(NF - 2), $(NF - 1), $NF }'
+}
+
+begin 'one file: counted as it is'
+demo -s files LICENSE
+is status 0 "$status"
+is row "$(reference LICENSE)" "$(row r-1)"
+end
+
+begin 'many files: counted as they are'
+mapfile -t files < <(find include src tests -type f -name '*.[ch]')
+demo -s files "${files[@]}"
+is status 0 "$status"
+is row "$(reference "${files[@]}")" "$(row all)"
+end
+
+begin 'files in many pieces and one line without end: counted as they are'
+python3 - "$work" <<'PY'
+import sys
+with open(sys.argv[1] + '/large', 'w', encoding='ascii') as file:
+    for i in range(400000):
+        file.write(' '.join(['word'] * (i % 13)) + '\n')
+with open(sys.argv[1] + '/long', 'w', encoding='ascii') as file:
+    file.write('a b c\n' + 'x' * 700000 + ' y')
+PY
+demo -s files --threads=7 "$work/large" "$work/long"
+is status 0 "$status"
+is large "$(reference "$work/large")" "$(row r-1)"
+is long "$(reference "$work/long")" "$(row r-2)"
+end
+
+begin 'every log line: request and file of its own piece'
+demo -s files --verbose LICENSE Makefile meson.build
+is pairs "r-1 LICENSE
+r-2 Makefile
+r-3 meson.build" "$(printf '%s\n' "$output" | awk '/ms .* words?$/ {print $3, $4}' | sort -u)"
+end
+
+begin 'a pipe: read to its end'
+output=$(seq 1 50000 | "$xctx" demo -s files /dev/stdin)
+seq 1 50000 >"$work/sequence"
+is row "$(reference "$work/sequence")" "$(row r-1)"
+end
+
+begin 'files that cannot be taken: a line each, the others go on'
+: >"$work/empty"
+printf 'text\0text' >"$work/binary"
+mkdir "$work/directory"
+head -c 3000000 /dev/zero | tr '\0' x >"$work/endless-line"
+truncate -s 1T "$work/huge"
+demo -s files "$work/missing" "$work/empty" "$work/binary" LICENSE "$work/directory" "$work/endless-line" \
+    "$work/huge" /dev/null "$work/"$'two\nlines'
+is status 1 "$status"
+is errors "xctx: $work/missing: No such file or directory
+xctx: $work/empty: empty
+xctx: $work/binary: binary, not a text
+xctx: $work/directory: Is a directory
+xctx: $work/endless-line: a line of more than 1 MiB: not a text
+xctx: $work/huge: binary, not a text
+xctx: /dev/null: neither a regular file nor a pipe
+xctx: $work/two?lines: No such file or directory" "$errors"
+is row "$(reference LICENSE)" "$(row r-4)"
+end
+
+begin 'more than can be read in time: an error'
+errors=$(yes | "$xctx" demo -s files --deadline=1 /dev/stdin 2>&1 >/dev/null)
+is errors 'xctx: /dev/stdin: not done within the deadline' "$errors"
+end
+
+begin 'a file that may not be read: an error'
+echo text >"$work/private"
+chmod 0 "$work/private"
+chmod 755 "$work"
+other=()
+# Who may read everything has to be somebody else for this.
+[ ! -r "$work/private" ] || other=(setpriv --reuid=65534 --clear-groups)
+if "${other[@]}" "$xctx" --version >/dev/null 2>&1; then
+    errors=$("${other[@]}" "$xctx" demo -s files "$work/private" 2>&1 >/dev/null)
+    is errors "xctx: $work/private: Permission denied" "$errors"
+    end
+else
+    echo "ok $name # SKIP cannot become another user here"
+fi
+
+begin 'no file and no README.md: a text of its own'
+output=$(cd "$work" && "$xctx" demo -s files)
+is status 0 $?
+is named 1 "$(printf '%s\n' "$output" | grep -c 'r-1 .*a text of its own.* [0-9]*  *[0-9]*  *[0-9]*  *[0-9]*$')"
+end
+
+begin 'all of it: within 80 columns'
+demo README.md LICENSE
+is status 0 "$status"
+is long '' "$(printf '%s\n' "$output" | awk 'length($0) > 80')"
+end
+
+begin 'output that cannot be written: an error'
+errors=$("$xctx" demo 2>&1 >/dev/full)
+is status 1 $?
+is errors 'xctx: standard output: No space left on device' "$errors"
+end
+
+begin 'a reader that goes away: nobody complains'
+errors=$({ "$xctx" demo "${files[@]}" | head -n 1 >/dev/null; } 2>&1)
+is errors '' "$errors"
+end
+
+[ $failures = 0 ]
