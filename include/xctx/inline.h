@@ -32,7 +32,7 @@ struct xctx__map_head {
     int64_t refs_;
     uint32_t limit_;
     uint32_t flags_;
-    uint64_t cells_;
+    uint64_t cells_[4];
     void *rest_;
     /* `limit_` words follow */
 };

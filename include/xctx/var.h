@@ -25,7 +25,8 @@
 
 XCTX_BEGIN
 
-/** The one pointer that cannot be a value: it is no address, and the library marks variables that are not set with it. */
+/** The one pointer that cannot be a value: it is no address, and the library marks variables that are not set with it.
+ */
 #define XCTX_RESERVED_VALUE ((void *)(uintptr_t)UINT64_C(0xa85e47c0de1ec7ed))
 
 /** What copying a context does with a variable that is set in it. */
@@ -118,8 +119,8 @@ typedef struct xctx_token {
 /* The constructor makes a variable that can be captured known before its first use; for others it does nothing. The
    assertion takes the semicolon behind the macro. */
 #define XCTX__VAR_DEFINE(variable, ...)                                                                                \
-    xctx_var variable = {                                                                                              \
-        XCTX__VAR_NO_ID, 0, 0, 0, #variable, {.size = sizeof(xctx_var_options), __VA_ARGS__}, {NULL, NULL}};           \
+    xctx_var variable = {XCTX__VAR_NO_ID, 0, 0, 0, #variable, {.size = sizeof(xctx_var_options), __VA_ARGS__},         \
+                         {NULL, NULL}};                                                                                \
     __attribute__((constructor)) static void xctx__define_##variable(void)                                             \
     {                                                                                                                  \
         if (variable.options_.capture)                                                                                 \

@@ -19,7 +19,7 @@ _Static_assert(offsetof(struct cell, value) == 0, "inline.h");
 struct cell *xctx__cell_create(void *value, void (*release)(void *))
 {
     struct record *record = xctx__slot.record;
-    struct cell *cell = record ? record->free_cells : NULL;
+    struct cell *cell = record->free_cells;
 
     if (cell) {
         record->free_cells = cell->next;
@@ -40,7 +40,7 @@ void xctx__cell_discard(struct cell *cell)
 {
     struct record *record = xctx__slot.record;
 
-    if (record && record->free_cell_count < XCTX__FREE_LIMIT) {
+    if (record->free_cell_count < XCTX__FREE_LIMIT) {
         cell->next = record->free_cells;
         record->free_cells = cell;
         record->free_cell_count++;

@@ -69,7 +69,8 @@ uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
     unsigned tries = 0;
 
     for (;;) {
-        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
+        /* Acquire: see the record that another thread has just made. */
+        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_acquire);
         struct record *owner = xctx__claim_record(claim);
         enum claim_tag tag = xctx__claim_tag(claim);
         bool gone = xctx__claim_is_gone(claim);
@@ -104,12 +105,11 @@ void xctx__claim_unlock_entered(xctx_context *context, struct record *me)
     xctx__claim_unlock(context, xctx__claim(me, hold ? CLAIM_HELD : CLAIM_SHARED));
 }
 
-
 /* What a context forgets that a thread had entered which did not come along through fork(). */
 static void forget_entering(xctx_context *context)
 {
     context->lets = 0;
-    context->bits &= (uint8_t)~(CONTEXT_FIRST | CONTEXT_APPLIED);
+    context->bits &= (uint8_t) ~(CONTEXT_FIRST | CONTEXT_APPLIED);
     if (context->extra)
         context->extra->applied_count = 0;
 }
@@ -137,7 +137,8 @@ static void note_entering(xctx_context *context, struct record *me, bool again)
 int xctx__claim_enter(xctx_context *context, struct record *me)
 {
     for (;;) {
-        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
+        /* Acquire: see the record that another thread has just made. */
+        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_acquire);
         struct record *last = xctx__claim_record(claim);
         enum claim_tag tag = xctx__claim_tag(claim);
         bool entered = tag == CLAIM_HELD || tag == CLAIM_SHARED;

@@ -45,7 +45,7 @@ enum claim_tag { CLAIM_FREE, CLAIM_KEPT, CLAIM_HELD, CLAIM_SHARED, CLAIM_LOCKED,
 
 static inline uintptr_t xctx__claim(const struct record *record, enum claim_tag tag)
 {
-    return (uintptr_t)record | tag;
+    return (uintptr_t)record + tag;
 }
 
 static inline enum claim_tag xctx__claim_tag(uintptr_t claim)

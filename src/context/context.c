@@ -55,7 +55,7 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
         xctx__free(context->extra->applied);
         xctx__free(context->extra);
     }
-    if (XCTX__FREE_LIMIT > 0 && slot->record && !slot->spare) {
+    if (XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) && !slot->spare) {
         context_clear(context);
         slot->spare = context;
     } else {
@@ -69,7 +69,8 @@ static inline void context_destroy(struct slot *slot, xctx_context *context)
 {
     struct map *root = context->root;
 
-    if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !slot->record || context->owed || context->extra)) {
+    if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !xctx__has_record(slot) || context->owed ||
+                       context->extra)) {
         destroy_slowly(slot, context);
         return;
     }
@@ -301,26 +302,31 @@ int xctx__context_hand_over(xctx_context *context)
     return extra ? xctx__hooks_reserve(extra, context->root) : -ENOMEM;
 }
 
-/* Switches to a context that the thread has just claimed and that has `enter` operations. */
-static __attribute__((noinline)) int enter_with_hooks(struct slot *slot, xctx_context *context)
+/* Switches to a context that the thread has just claimed, with `enter` operations or watchers to call. */
+static __attribute__((noinline)) int enter_calling(struct slot *slot, xctx_context *context)
 {
-    int error = reserve_hooks(context, slot->record);
+    bool hooked = context->root->flags & MAP_HOOKED;
+    int error = hooked ? reserve_hooks(context, slot->record) : 0;
 
     if (error)
         return error;
     context->previous = slot->current;
     switch_to(slot, context);
-    xctx__hooks_apply(slot, context);
+    if (hooked)
+        xctx__hooks_apply(slot, context);
     return notify(slot);
 }
 
 static inline int enter_claimed(struct slot *slot, xctx_context *context)
 {
-    if (XCTX__UNLIKELY(context->root->flags & MAP_HOOKED))
-        return enter_with_hooks(slot, context);
+    struct map *root = context->root;
+
+    if (XCTX__UNLIKELY(root->flags & atomic_load_explicit(&xctx__enter_mask, memory_order_relaxed)))
+        return enter_calling(slot, context);
     context->previous = slot->current;
-    switch_to(slot, context);
-    return notify(slot);
+    slot->current = context;
+    slot->root = root;
+    return 0;
 }
 
 /* A context on which the thread has no claim yet. */
@@ -338,7 +344,7 @@ int xctx_enter(xctx_context *context)
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
 
-    if (XCTX__UNLIKELY(!context || !record))
+    if (XCTX__UNLIKELY(!context))
         return enter_slowly(slot, context);
     xctx__window_open(record, context);
     bool kept = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_KEPT);
@@ -365,7 +371,7 @@ static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context
     uintptr_t claim = xctx__claim_lock(context, record);
     bool first = context->bits & CONTEXT_FIRST;
     bool applied = context->bits & CONTEXT_APPLIED;
-    context->bits &= (uint8_t)~CONTEXT_APPLIED;
+    context->bits &= (uint8_t) ~(CONTEXT_APPLIED | CONTEXT_LAST);
     if (first || applied)
         xctx__claim_unlock(context, claim);
     if (first)
@@ -382,13 +388,6 @@ static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context
         context_destroy(slot, context);
     else
         xctx__claim_exit(context, record);
-    return notify(slot);
-}
-
-/* The thread itself gave the last reference back while it had the context entered. */
-static __attribute__((noinline)) int exit_last(struct slot *slot, xctx_context *context)
-{
-    context_destroy(slot, context);
     return notify(slot);
 }
 
@@ -411,24 +410,18 @@ int xctx_exit(xctx_context *context)
 {
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
-    bool last = false;
 
     if (XCTX__UNLIKELY(!context || slot->current != context))
         return exit_error(context);
     xctx__window_open(record, context);
     bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST));
+                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST));
     if (XCTX__LIKELY(quick)) {
         step_out(slot, context);
-        /* Only this thread can have given the last reference back: another one would have revoked the claim. */
-        last = atomic_load_explicit(&context->refs, memory_order_relaxed) == 0;
-        if (XCTX__LIKELY(!last))
-            xctx__claim_exit(context, record);
+        xctx__claim_exit(context, record);
     }
     xctx__window_close(record);
-    if (XCTX__UNLIKELY(!quick))
-        return exit_slowly(slot, context);
-    return XCTX__UNLIKELY(last) ? exit_last(slot, context) : notify(slot);
+    return XCTX__LIKELY(quick) ? notify(slot) : exit_slowly(slot, context);
 }
 
 xctx_context *xctx_current(void)
@@ -522,6 +515,8 @@ static __attribute__((noinline)) xctx_context *unref_slowly(struct slot *slot, x
     enum claim_tag tag = xctx__claim_tag(claim);
     bool last = atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) == 1;
     bool entered = tag == CLAIM_HELD || (tag == CLAIM_SHARED && !xctx__claim_is_gone(claim));
+    if (last && entered)
+        context->bits |= CONTEXT_LAST;
     if (!last || entered)
         xctx__claim_unlock(context, claim);
     xctx__record_give_back(record);
@@ -540,7 +535,7 @@ xctx_context *xctx_unref(xctx_context *context)
     /* Acquire: see whether another thread, which gave its reference back before, has entered the context. */
     if (XCTX__LIKELY(atomic_load_explicit(&context->refs, memory_order_acquire) == 1)) {
         uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
-        bool kept = record && claim == xctx__claim(record, CLAIM_KEPT);
+        bool kept = claim == xctx__claim(record, CLAIM_KEPT);
         bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
         if (XCTX__LIKELY(kept && unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
                          XCTX__FREE_LIMIT > 0)) {
@@ -551,10 +546,6 @@ xctx_context *xctx_unref(xctx_context *context)
         }
         if (kept || unused) {
             context_destroy(slot, context);
-            return NULL;
-        }
-        if (record && claim == xctx__claim(record, CLAIM_HELD)) {
-            atomic_store_explicit(&context->refs, 0, memory_order_relaxed);
             return NULL;
         }
     }

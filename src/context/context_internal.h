@@ -9,7 +9,8 @@
  *
  * References. `refs` counts the references that users hold; being entered is not among them. Only who can tell whether
  * the context is entered may take the last one away: its owner by claim, or a thread that has it locked. If it is
- * entered, it stays with `refs` 0, and is destroyed when it is left (or gets a new reference until then).
+ * entered, it stays with `refs` 0 and CONTEXT_LAST, and is destroyed when it is left (or gets a new reference until
+ * then).
  *
  * Counting maps. `map->refs` is the only count that other threads see, and changing it costs an atomic operation. A
  * thread that copies its current context again and again does without:
@@ -49,6 +50,7 @@ enum context_bits {
     CONTEXT_KEEP = 1,     /* its thread keeps the claim when it leaves: it entered the context before */
     CONTEXT_APPLIED = 2,  /* there are `enter` operations to undo */
     CONTEXT_FIRST = 4,    /* made by the library as a thread's first context: not to be left by xctx_exit() */
+    CONTEXT_LAST = 8,     /* entered without any reference left: to be destroyed when it is left, if that is still so */
     CONTEXT_REVOKED = 16, /* counts in the upper bits how often a claim was revoked, up to CONTEXT_REVOKED_MOST */
     CONTEXT_REVOKED_MOST = 64,
 };
@@ -85,10 +87,11 @@ struct xctx_context {
    which may be destroyed by another thread from then on. */
 static inline void xctx__claim_exit(xctx_context *context, struct record *me)
 {
-    enum claim_tag tag = context->bits & CONTEXT_KEEP ? CLAIM_KEPT : CLAIM_FREE;
+    _Static_assert(CLAIM_FREE == 0 && (int)CLAIM_KEPT == (int)CONTEXT_KEEP, "one is made of the other");
+    uintptr_t tag = context->bits & CONTEXT_KEEP;
 
     /* Release: who enters next sees what was done. */
-    atomic_store_explicit(&context->claim, xctx__claim(me, tag), memory_order_release);
+    atomic_store_explicit(&context->claim, (uintptr_t)me + tag, memory_order_release);
 }
 
 /* A context of the running thread's: one reference, not entered. `root` is taken over unless it fails. */
@@ -129,6 +132,10 @@ void xctx__context_trim(struct slot *slot);
 /* After a switch. */
 extern _Atomic uint32_t xctx__watchers __attribute__((visibility("hidden"))); /* bit i: there is a watcher i */
 void xctx__watch_notify(struct slot *slot);
+
+/* The MAP_* bits that ask for more than switching when a context with that map is entered: MAP_HOOKED, and while there
+   are watchers MAP_ANY. So one test tells both. */
+extern _Atomic uint32_t xctx__enter_mask __attribute__((visibility("hidden")));
 
 /* Gives one reference to a map back. `slot` is the running thread's. */
 static inline void xctx__map_unref(struct slot *slot, struct map *map);

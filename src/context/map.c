@@ -11,8 +11,8 @@
 #include "trie.h"
 #include "var_internal.h"
 
-/* Every context that has no variables refers to it. It is counted like the others, but never freed. */
-struct map xctx__map_empty = {.refs = INT64_C(1) << 60};
+/* Every context that has no variables refers to it. It is counted like the others, but never freed. It has no array. */
+struct map xctx__map_empty = {.refs = INT64_C(1) << 60, .flags = MAP_ANY};
 
 _Static_assert(offsetof(struct map, limit) == offsetof(struct xctx__map_head, limit_), "inline.h");
 _Static_assert(offsetof(struct map, words) == sizeof(struct xctx__map_head), "inline.h");
@@ -26,12 +26,18 @@ static uint32_t limit_for(uint32_t id)
     return limit;
 }
 
+/* Every map but the empty one has an array, of one of the sizes that spares are kept of. */
+static uint32_t limit_at_least(uint32_t limit)
+{
+    return limit > XCTX__SMALLEST_MAP ? limit : XCTX__SMALLEST_MAP;
+}
+
 /* Memory for a map, from the running thread's spare ones if possible; nothing in it is set. */
 static struct map *map_allocate(uint32_t limit)
 {
     struct record *record = xctx__slot.record;
 
-    if (XCTX__LIKELY(limit && record && record->free_maps[xctx__map_size(limit)]))
+    if (XCTX__LIKELY(record->free_maps[xctx__map_size(limit)]))
         return xctx__map_take_spare(record, limit);
     return xctx__allocate(sizeof(struct map) + limit * sizeof(void *));
 }
@@ -40,7 +46,7 @@ static void map_deallocate(struct map *map)
 {
     struct record *record = xctx__slot.record;
 
-    if (!map->limit || !record || !xctx__map_put_spare(record, map))
+    if (!xctx__map_put_spare(record, map))
         xctx__free(map);
 }
 
@@ -58,13 +64,14 @@ void xctx__map_trim(struct record *record)
 
 static struct map *map_create(uint32_t limit)
 {
+    limit = limit_at_least(limit);
     struct map *map = map_allocate(limit);
 
     if (map) {
         atomic_init(&map->refs, 1);
         map->limit = limit;
-        map->flags = 0;
-        map->cells = 0;
+        map->flags = MAP_ANY;
+        memset(map->cells, 0, sizeof(map->cells));
         map->rest = NULL;
         for (uint32_t i = 0; i < limit; i++)
             map->words[i] = xctx__absent;
@@ -86,6 +93,12 @@ bool xctx__map_has_room(const struct map *map, uint32_t id)
     return map->rest && xctx__trie_private(map->rest, id);
 }
 
+static void note_cell(struct map *map, uint32_t id)
+{
+    map->flags |= MAP_CELLS;
+    map->cells[id / 64] |= UINT64_C(1) << id % 64;
+}
+
 void *xctx__map_put(struct map *map, const struct entry *entry)
 {
     void **word;
@@ -94,7 +107,7 @@ void *xctx__map_put(struct map *map, const struct entry *entry)
     if (entry->id < XCTX__FLAT_LIMIT) {
         /* The note before the word: a fork in between leaves an absent word that would be a cell, which is harmless. */
         if (entry->is_cell)
-            map->cells |= UINT64_C(1) << entry->id;
+            note_cell(map, entry->id);
         word = &map->words[entry->id];
     } else {
         word = xctx__trie_private(map->rest, entry->id);
@@ -106,13 +119,27 @@ void *xctx__map_put(struct map *map, const struct entry *entry)
     return old;
 }
 
+/* Calls fn for each cell in the array. */
+static inline void each_cell(const struct map *map, void (*fn)(struct cell *cell))
+{
+    if (!(map->flags & MAP_CELLS))
+        return;
+    for (uint32_t i = 0; i * 64 < map->limit; i++)
+        for (uint64_t left = map->cells[i]; left; left &= left - 1) {
+            void *word = map->words[i * 64 + (uint32_t)__builtin_ctzll(left)];
+            if (word != xctx__absent)
+                fn(word);
+        }
+}
+
+static void refer_to(struct cell *cell)
+{
+    xctx__cell_ref(cell);
+}
+
 static void refer_to_cells(const struct map *map)
 {
-    for (uint64_t left = map->cells; left; left &= left - 1) {
-        void *word = map->words[__builtin_ctzll(left)];
-        if (word != xctx__absent)
-            xctx__cell_ref(word);
-    }
+    each_cell(map, refer_to);
 }
 
 /* The array and flags of `map`, with room for `limit` words; the cells are not referred to yet. */
@@ -120,15 +147,14 @@ static struct map *array_copy(const struct map *map, uint32_t limit)
 {
     struct map *copy;
 
-    if (limit < map->limit)
-        limit = map->limit;
+    limit = limit_at_least(limit > map->limit ? limit : map->limit);
     copy = map_allocate(limit);
     if (!copy)
         return NULL;
     atomic_init(&copy->refs, 1);
     copy->limit = limit;
     copy->flags = map->flags;
-    copy->cells = map->cells;
+    memcpy(copy->cells, map->cells, sizeof(copy->cells));
     copy->rest = NULL;
     xctx__map_copy_words(copy, map);
     for (uint32_t i = map->limit; i < limit; i++)
@@ -144,13 +170,12 @@ struct map *xctx__map_with(const struct map *map, const struct entry *entry)
     if (!with)
         return NULL;
     if (flat) {
-        uint64_t bit = UINT64_C(1) << entry->id;
         with->flags |= entry->flags;
         with->words[entry->id] = xctx__absent;
         refer_to_cells(with);
         with->words[entry->id] = entry->word;
         if (entry->is_cell)
-            with->cells |= bit;
+            note_cell(with, entry->id);
         if (map->rest)
             with->rest = xctx__trie_ref(map->rest);
     } else {
@@ -239,7 +264,7 @@ int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, boo
     for (uint32_t id = 0; id < map->limit; id++) {
         if (map->words[id] == xctx__absent)
             continue;
-        int result = fn(id, map->words[id], (map->cells >> id & 1) != 0, user);
+        int result = fn(id, map->words[id], xctx__map_is_cell(map, id), user);
         if (result)
             return result;
     }
@@ -248,11 +273,7 @@ int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, boo
 
 void xctx__map_free(struct map *map)
 {
-    for (uint64_t left = map->cells; left; left &= left - 1) {
-        void *word = map->words[__builtin_ctzll(left)];
-        if (word != xctx__absent)
-            xctx__cell_unref(word);
-    }
+    each_cell(map, xctx__cell_unref);
     if (map->rest)
         xctx__trie_unref(map->rest);
     map_deallocate(map);

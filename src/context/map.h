@@ -30,13 +30,15 @@ struct trie;
 enum {
     MAP_HOOKED = 1, /* a variable with `enter` may be in it */
     MAP_FLOWS = 2,  /* a variable that does not flow by sharing may be in it */
+    MAP_ANY = 4,    /* in every map: xctx__enter_mask in context_internal.h */
+    MAP_CELLS = 8,  /* there are cells in `words` */
 };
 
 struct map {
     _Atomic int64_t refs;
-    uint32_t limit; /* length of `words` */
-    uint32_t flags; /* MAP_*: never cleared, since that would need a search */
-    uint64_t cells; /* bit i: words[i] is a cell, if it is not absent */
+    uint32_t limit;    /* length of `words` */
+    uint32_t flags;    /* MAP_*: never cleared, since that would need a search */
+    uint64_t cells[4]; /* bit i % 64 of cells[i / 64]: words[i] is a cell, if it is not absent */
     struct trie *rest;
     void *words[];
 };
@@ -63,6 +65,11 @@ static inline void *xctx__map_get(const struct map *map, uint32_t id)
 /* Whether an entry can be put without allocating, so long as nobody else refers to the map. */
 bool xctx__map_has_room(const struct map *map, uint32_t id);
 
+static inline bool xctx__map_is_cell(const struct map *map, uint32_t id)
+{
+    return map->cells[id / 64] >> (id % 64) & 1;
+}
+
 /* Puts an entry into a map that nobody else refers to and that has room; takes the reference in `entry`, gives that of
    the old word to the caller and returns it. */
 void *xctx__map_put(struct map *map, const struct entry *entry);
@@ -86,7 +93,7 @@ int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, boo
 
 static inline bool xctx__map_is_plain(const struct map *map)
 {
-    return !map->cells && !map->rest;
+    return !(map->flags & MAP_CELLS) && !map->rest;
 }
 
 static inline uint32_t xctx__map_size(uint32_t limit)
@@ -110,7 +117,7 @@ static inline bool xctx__map_put_spare(struct record *record, struct map *map)
 {
     uint32_t size = xctx__map_size(map->limit);
 
-    if (record->free_map_count[size] >= XCTX__FREE_LIMIT / 2)
+    if (record->free_map_count[size] >= (XCTX__FREE_LIMIT / 2) >> size)
         return false;
     map->rest = (struct trie *)record->free_maps[size];
     record->free_maps[size] = map;

@@ -17,20 +17,20 @@
 
 enum {
     XCTX__SMALLEST_MAP = 8, /* entries; each size is twice the one before */
-    XCTX__MAP_SIZES = 4,
+    XCTX__MAP_SIZES = 6,
 };
 
 #ifdef XCTX_TEST_BUILD
 #include <xctx/base.h>
 
 enum {
-    XCTX__FLAT_LIMIT = 8,     /* variables with a smaller number live in the map's array */
-    XCTX__TRIE_BITS = 2,      /* log2 of a trie node's children */
-    XCTX__FREE_LIMIT = 2,     /* objects of a kind that a thread keeps for its next allocation */
-    XCTX__HAND_OVERS = 2,     /* see record.h */
-    XCTX__VAR_PAGE_BITS = 4,  /* log2 of the variables in one page of the table of variables */
-    XCTX__VAR_PAGES = 64,     /* how many pages there can be */
-    XCTX__PIN_BITS = 12,      /* see context_internal.h */
+    XCTX__FLAT_LIMIT = 8,    /* variables with a smaller number live in the map's array */
+    XCTX__TRIE_BITS = 2,     /* log2 of a trie node's children */
+    XCTX__FREE_LIMIT = 2,    /* objects of a kind that a thread keeps for its next allocation */
+    XCTX__HAND_OVERS = 2,    /* see record.h */
+    XCTX__VAR_PAGE_BITS = 4, /* log2 of the variables in one page of the table of variables */
+    XCTX__VAR_PAGES = 64,    /* how many pages there can be */
+    XCTX__PIN_BITS = 12,     /* see context_internal.h */
     XCTX__PIN_BATCH = 1 << 8,
     XCTX__LEAF_MOST = 1 << 4, /* see share.h */
 };
@@ -44,7 +44,7 @@ void *xctx__allocate(size_t size);
 void *xctx__allocate_aligned(size_t alignment, size_t size);
 #else
 enum {
-    XCTX__FLAT_LIMIT = 64,
+    XCTX__FLAT_LIMIT = 256,
     XCTX__TRIE_BITS = 5,
 #ifdef __SANITIZE_ADDRESS__
     XCTX__FREE_LIMIT = 0, /* let the sanitizer see each object freed */

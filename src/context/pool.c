@@ -99,7 +99,7 @@ static struct slab *slab_create(void)
             munmap(pages + SLAB_SIZE, SLAB_SIZE - before);
         }
     }
-    struct slab *slab = (struct slab *)pages;
+    struct slab *slab = (struct slab *)(void *)pages;
     if (slab) {
         slab->free_count = CONTEXTS;
         slab->fresh = CONTEXTS;
@@ -192,7 +192,7 @@ static void shrink(struct record *record, uint32_t keep)
 
 void xctx__pool_put(struct record *record, xctx_context *context)
 {
-    if (!record) {
+    if (record == &xctx__no_record) {
         pthread_mutex_lock(&lock);
         put_one(context);
         pthread_mutex_unlock(&lock);

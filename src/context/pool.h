@@ -18,7 +18,7 @@
 /* Memory for a context; NULL: there is none. */
 xctx_context *xctx__pool_take(struct record *record);
 
-/* Gives it back. `record` is the running thread's, or NULL. */
+/* Gives it back. `record` is the running thread's. */
 void xctx__pool_put(struct record *record, xctx_context *context);
 
 /* Gives back what the running thread has in its list. */

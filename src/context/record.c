@@ -22,7 +22,15 @@
 #include "memory.h"
 #include "var_internal.h"
 
-_Thread_local struct slot xctx__slot __attribute__((tls_model("initial-exec"))) = {.root = &xctx__map_empty};
+_Thread_local struct slot xctx__slot
+    __attribute__((tls_model("initial-exec"))) = {.root = &xctx__map_empty, .record = &xctx__no_record};
+
+/* Its lists are empty, and take nothing. */
+struct record xctx__no_record = {
+    .free_context_count = UINT32_MAX,
+    .free_cell_count = UINT32_MAX,
+    .free_map_count = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX},
+};
 
 bool xctx__bias;
 
@@ -61,7 +69,7 @@ static void thread_end(void *record)
     xctx__context_trim(slot);
     xctx__map_trim(record);
     xctx__cell_trim(record);
-    slot->record = NULL;
+    slot->record = &xctx__no_record;
     xctx__record_unreserve(record);
 }
 

@@ -39,31 +39,31 @@ struct record {
     struct map *free_maps[XCTX__MAP_SIZES]; /* the owner's own: linked by `rest` */
     uint8_t free_map_count[XCTX__MAP_SIZES];
     uint32_t free_context_count;
-    struct cell *free_cells;     /* the owner's own: linked by `next` */
+    struct cell *free_cells; /* the owner's own: linked by `next` */
     uint32_t free_cell_count;
-    uint32_t streak;             /* how often in a row this thread copied `streak_of` */
-    xctx_context *streak_of;     /* compared, never followed */
-    struct leaf *leaf;           /* this thread's share of a context that many copy: share.h */
-    uint64_t next_serial;        /* the next number for a context, and the end of this thread's block of them */
+    uint32_t streak;         /* how often in a row this thread copied `streak_of` */
+    xctx_context *streak_of; /* compared, never followed */
+    struct leaf *leaf;       /* this thread's share of a context that many copy: share.h */
+    uint64_t next_serial;    /* the next number for a context, and the end of this thread's block of them */
     uint64_t end_serial;
-    struct record *next;         /* all records, in the order of their making; never unlinked */
+    struct record *next; /* all records, in the order of their making; never unlinked */
     struct record *next_pooled;
 } __attribute__((aligned(128))); /* two cache lines: neighbours in memory do not slow each other down */
 
 struct slot {
     struct map *root;      /* the map of `current`, or the empty map: never NULL. First: include/xctx/inline.h */
     xctx_context *current; /* NULL: none yet */
-    struct record *record; /* NULL: not attached yet */
+    struct record *record; /* &xctx__no_record: not attached yet */
     xctx_context *spare;   /* for the next copy that this thread makes, all set but for map and claim; NULL: none */
     /* The pin in use: context_internal.h. */
-    xctx_context *pin;     /* an entered context that has its map pinned, or NULL */
-    struct map *pin_map;   /* the map of `pin`, or NULL */
-    uint64_t pin_copied;   /* references to pin_map that this thread made, and gave back, since `pin` was put there. */
-    uint64_t pin_dropped;  /* Two counts, since adding to one and the same word back and forth has to wait for itself */
-    struct cell *due;      /* values whose release waits for the one that runs now: cell.c */
+    xctx_context *pin;    /* an entered context that has its map pinned, or NULL */
+    struct map *pin_map;  /* the map of `pin`, or NULL */
+    uint64_t pin_copied;  /* references to pin_map that this thread made, and gave back, since `pin` was put there. */
+    uint64_t pin_dropped; /* Two counts, since adding to one and the same word back and forth has to wait for itself */
+    struct cell *due;     /* values whose release waits for the one that runs now: cell.c */
     struct cell *last_due;
     bool releasing;
-    int8_t notifying;      /* a watcher runs on this thread: its number + 1 */
+    int8_t notifying; /* a watcher runs on this thread: its number + 1 */
 };
 
 XCTX_API extern _Thread_local struct slot xctx__slot __attribute__((tls_model("initial-exec")));
@@ -74,13 +74,21 @@ extern bool xctx__bias __attribute__((visibility("hidden")));
 /* The running thread's record, attached now if it has none. NULL: memory ran out. */
 struct record *xctx__record_attach(void);
 
-static inline struct record *xctx__record_get(struct slot *slot)
+/* Stands for the record of threads that have none: nobody has a claim in its name, and nothing is kept in it. */
+extern struct record xctx__no_record __attribute__((visibility("hidden")));
+
+static inline bool xctx__has_record(const struct slot *slot)
 {
-    return slot->record ? slot->record : xctx__record_attach();
+    return slot->record != &xctx__no_record;
 }
 
-/* The running thread's record, or if it has none and memory ran out, one for emergencies, which one thread at a time can
-   have. For what must not fail: locking a context for a moment. To be given back. */
+static inline struct record *xctx__record_get(struct slot *slot)
+{
+    return xctx__has_record(slot) ? slot->record : xctx__record_attach();
+}
+
+/* The running thread's record, or if it has none and memory ran out, one for emergencies, which one thread at a time
+   can have. For what must not fail: locking a context for a moment. To be given back. */
 struct record *xctx__record_borrow(struct slot *slot);
 void xctx__record_give_back(struct record *record);
 

@@ -16,8 +16,8 @@
  * LEAF_MOST from its leaf to map->refs when that many stand there.
  *
  * A leaf has two owners, its context's list and its thread, and is freed by the one who drops it last. A thread that
- * ends leaves its leaf in the list, where the next thread adopts it: a context never has more leaves than threads copied
- * from it at one time.
+ * ends leaves its leaf in the list, where the next thread adopts it: a context never has more leaves than threads
+ * copied from it at one time.
  *
  * Which exclusion: the list changes under the context's claim. models/leaf.pml checks the protocol.
  */
@@ -32,14 +32,14 @@
 #include "record.h"
 
 #define LEAF_REVOKED (INT64_MIN / 2) /* with room for counting up and down after that */
-enum { LEAF_STREAK = 4 }; /* copies in a row before a thread gets a leaf */
+enum { LEAF_STREAK = 4 };            /* copies in a row before a thread gets a leaf */
 
 struct leaf {
-    _Atomic int64_t count;       /* references to `map` that stand here; far below 0 once revoked */
+    _Atomic int64_t count; /* references to `map` that stand here; far below 0 once revoked */
     struct map *map;
-    xctx_context *context;       /* compared with a live context only, never followed */
-    struct leaf *next;           /* in the context's list */
-    _Atomic uint32_t owners;     /* list and thread: 2, 1, then it is freed */
+    xctx_context *context;   /* compared with a live context only, never followed */
+    struct leaf *next;       /* in the context's list */
+    _Atomic uint32_t owners; /* list and thread: 2, 1, then it is freed */
     _Atomic uint32_t has_thread;
 } __attribute__((aligned(128)));
 
@@ -65,7 +65,7 @@ static inline struct map *xctx__leaf_ref(struct record *record, const xctx_conte
 /* Gives a reference back through the running thread's leaf; false: it stands for another map, or no longer. */
 static inline bool xctx__leaf_unref(struct slot *slot, const struct map *map)
 {
-    struct leaf *leaf = slot->record ? slot->record->leaf : NULL;
+    struct leaf *leaf = slot->record->leaf;
 
     if (!leaf || leaf->map != map)
         return false;

@@ -33,8 +33,8 @@ void **xctx__trie_private(struct trie *trie, uint32_t id);
 /* Notes that the word of a number, which is there, is a cell. */
 void xctx__trie_note_cell(struct trie *trie, uint32_t id);
 
-/* A tree with that entry more (or in place of the old one), sharing what it can. `trie` may be NULL. Takes the reference
-   in `entry` unless it fails. NULL: no memory. */
+/* A tree with that entry more (or in place of the old one), sharing what it can. `trie` may be NULL. Takes the
+   reference in `entry` unless it fails. NULL: no memory. */
 struct trie *xctx__trie_with(const struct trie *trie, const struct entry *entry);
 
 /* A copy that shares no node. NULL: no memory. */

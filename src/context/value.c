@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "context_internal.h"
 #include "trie.h"
@@ -103,7 +104,7 @@ static inline void end_change(xctx_context *context, struct record *record, bool
 }
 
 /* Whether nobody but the current context refers to its map. Acquire: the reads of those who did come before our writes.
-   */
+ */
 static inline bool map_is_ours(const struct slot *slot, const xctx_context *context)
 {
     int64_t refs = atomic_load_explicit(&context->root->refs, memory_order_acquire);
@@ -216,44 +217,59 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     return 0;
 }
 
-/* Where the word of a variable is, if it can be changed without anything else in the map; else NULL. */
-static inline void **word_of(struct map *map, xctx_var *var, uint32_t id)
-{
-    uint32_t flags = xctx__var_flags(var);
-
-    if (XCTX__LIKELY(id < map->limit)) {
-        /* For a cell the map must have noted that there is one. */
-        if (XCTX__LIKELY(flags & VAR_PLAIN) ||
-            ((flags & (VAR_CELL | VAR_HOOKED | VAR_FLOWS)) == VAR_CELL && map->cells >> id & 1))
-            return &map->words[id];
-        return NULL;
-    }
-    return flags & VAR_PLAIN && map->rest ? xctx__trie_private(map->rest, id) : NULL;
-}
-
-/* The quick way, in a map that is only the current context's: puts `word`, gives the old one. False: not possible. */
+/* The quick way, for a variable without operations in the array of a map that is only the current context's: puts
+   `word`, gives the old one. False: not possible. Calls nothing, as almost every set comes here. */
 static inline bool put_quickly(struct slot *slot, xctx_var *var, void *word, int lets, void **ret_old)
 {
     xctx_context *context = slot->current;
     struct record *record = slot->record;
-    struct map *map = slot->root;
-    bool done = false;
+    uint32_t id = xctx__var_id(var);
 
-    if (XCTX__UNLIKELY(!context || (lets > 0 && slot->pin == context)))
+    if (XCTX__UNLIKELY(!(xctx__var_flags(var) & VAR_PLAIN) || id >= slot->root->limit))
+        return false;
+    if (lets > 0 && XCTX__UNLIKELY(slot->pin == context))
         return false;
     xctx__window_open(record, context);
-    if (XCTX__LIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                     map_is_ours(slot, context))) {
-        void **place = word_of(map, var, xctx__var_id(var));
-        if (XCTX__LIKELY(place)) {
-            *ret_old = *place;
-            *place = word;
+    bool ours = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+                map_is_ours(slot, context);
+    if (XCTX__LIKELY(ours)) {
+        *ret_old = context->root->words[id];
+        context->root->words[id] = word;
+        if (lets)
             context->lets = (uint16_t)(context->lets + lets);
-            done = true;
-        }
     }
     xctx__window_close(record);
-    return done;
+    return ours;
+}
+
+/* Where the word of a variable is, if it can be changed without anything else in the map; else NULL. */
+static void **word_of(struct map *map, xctx_var *var, uint32_t id)
+{
+    uint32_t flags = xctx__var_flags(var);
+
+    /* For a cell the map must have noted that there is one. */
+    if (id < map->limit && (flags & VAR_CELL_ONLY) == VAR_CELL && xctx__map_is_cell(map, id))
+        return &map->words[id];
+    return id >= map->limit && flags & VAR_PLAIN && map->rest ? xctx__trie_private(map->rest, id) : NULL;
+}
+
+/* The same for a variable whose words are cells, and for a large number. */
+static __attribute__((noinline)) bool put_in_place(struct slot *slot, xctx_var *var, void *word, void **ret_old)
+{
+    xctx_context *context = slot->current;
+    struct record *record = slot->record;
+    void **place = NULL;
+
+    xctx__window_open(record, context);
+    if (atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+        map_is_ours(slot, context))
+        place = word_of(slot->root, var, xctx__var_id(var));
+    if (place) {
+        *ret_old = *place;
+        *place = word;
+    }
+    xctx__window_close(record);
+    return place != NULL;
 }
 
 /* Whether tokens can be made for the current context without giving it a number first. */
@@ -273,7 +289,7 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
     if (error)
         return error == -EAGAIN ? set_slowly(var, value, ret_token, 0) : error;
     xctx_context *context = xctx__context_ensure(slot);
-    if (!context || !put_quickly(slot, var, entry.word, 0, &old)) {
+    if (!context || !put_in_place(slot, var, entry.word, &old)) {
         error = context ? store(slot, context, var, &entry, 0, &old) : -ENOMEM;
         if (error) {
             xctx__var_unref_word(var, entry.word);
@@ -287,8 +303,8 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
     return 0;
 }
 
-/* The next best way: the first set of a variable without operations in a fresh copy of a context around it, whose map is nothing but
-   an array and pinned. Nobody else needs to know that the copy gives its reference to that map up. */
+/* The next best way: the first set of a variable without operations in a fresh copy of a context around it, whose map
+   is nothing but an array and pinned. Nobody else needs to know that the copy gives its reference to that map up. */
 static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
 {
     struct slot *slot = &xctx__slot;
@@ -296,16 +312,22 @@ static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xct
     xctx_context *context = slot->current;
     struct map *map = slot->root;
     uint32_t id = xctx__var_id(var);
+    void *old;
 
-    if ((xctx__var_flags(var) & (VAR_CELL | VAR_HOOKED | VAR_FLOWS)) == VAR_CELL)
+    if ((xctx__var_flags(var) & VAR_CELL_ONLY) == VAR_CELL)
         return set_counted(var, value, ret_token);
+    if (id >= map->limit && context && put_in_place(slot, var, value, &old)) {
+        if (ret_token)
+            token_create(ret_token, var, old, slot, context);
+        return 0;
+    }
     if (!(xctx__var_flags(var) & VAR_PLAIN) || id >= map->limit || slot->pin_map != map || context->owed ||
         !xctx__map_is_plain(map) || !record->free_maps[xctx__map_size(map->limit)])
         return set_slowly(var, value, ret_token, 0);
     struct map *copy = xctx__map_take_spare(record, map->limit);
     atomic_init(&copy->refs, 1);
     copy->flags = map->flags;
-    copy->cells = 0;
+    memset(copy->cells, 0, sizeof(copy->cells));
     copy->rest = NULL;
     xctx__map_copy_words(copy, map);
     copy->words[id] = value;
@@ -330,8 +352,8 @@ int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__UNLIKELY(!var || value == xctx__absent || !(xctx__var_flags(var) & VAR_PLAIN) ||
-                       (ret_token && !has_serial(slot)) || !put_quickly(slot, var, value, 0, &old)))
+    if (XCTX__UNLIKELY(!var || value == xctx__absent || (ret_token && !has_serial(slot)) ||
+                       !put_quickly(slot, var, value, 0, &old)))
         return var && value != xctx__absent ? set_copying(var, value, ret_token) : -EINVAL;
     if (ret_token)
         token_init(ret_token, var, old, slot->current);
@@ -348,7 +370,9 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
                           .word = token->old_};
     void *replaced;
 
-    int error = store(slot, slot->current, var, &entry, lets, &replaced);
+    int error = lets == 0 && put_in_place(slot, var, entry.word, &replaced)
+                    ? 0
+                    : store(slot, slot->current, var, &entry, lets, &replaced);
     if (error)
         return error;
     token->state_ = TOKEN_USED;
@@ -363,8 +387,6 @@ static inline int put_back(struct slot *slot, xctx_token *token, int lets)
     if (XCTX__UNLIKELY(!put_quickly(slot, token->var_, token->old_, lets, &replaced)))
         return put_back_slowly(slot, token, lets);
     token->state_ = TOKEN_USED;
-    if (XCTX__UNLIKELY(xctx__var_flags(token->var_) & VAR_CELL))
-        xctx__var_unref_word(token->var_, replaced);
     return 0;
 }
 
@@ -398,7 +420,7 @@ int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__LIKELY(var && value != xctx__absent && xctx__var_flags(var) & VAR_PLAIN && has_serial(slot) && slot->current->lets < UINT16_MAX &&
+    if (XCTX__LIKELY(var && value != xctx__absent && has_serial(slot) && slot->current->lets < UINT16_MAX &&
                      put_quickly(slot, var, value, 1, &old))) {
         token_init(&let->token_, var, old, slot->current);
     } else {

@@ -19,7 +19,7 @@
 enum { PAGE = 1 << XCTX__VAR_PAGE_BITS };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint32_t next_id;                               /* under `lock` */
+static uint32_t next_id; /* under `lock` */
 static xctx_var *_Atomic *_Atomic pages[XCTX__VAR_PAGES];
 static xctx_var *_Atomic captured;
 
@@ -45,9 +45,9 @@ static void pin_modules(const xctx_var *var)
 {
     const xctx_var_options *options = &var->options_;
     void (*const operations[])(void) = {
-        (void (*)(void))options->retain,  (void (*)(void))options->release, (void (*)(void))options->clone,
-        (void (*)(void))options->merge,   (void (*)(void))options->capture, (void (*)(void))options->enter,
-        (void (*)(void))options->leave,   (void (*)(void))options->format,  (void (*)(void))options->encode,
+        (void (*)(void))options->retain, (void (*)(void))options->release, (void (*)(void))options->clone,
+        (void (*)(void))options->merge,  (void (*)(void))options->capture, (void (*)(void))options->enter,
+        (void (*)(void))options->leave,  (void (*)(void))options->format,  (void (*)(void))options->encode,
         (void (*)(void))options->decode,
     };
 

@@ -19,11 +19,12 @@
 
 /* xctx_var.flags_; but for VAR_DYNAMIC they are set together with the number. */
 enum var_flags {
-    VAR_HOOKED = MAP_HOOKED, /* has `enter` and `leave` */
-    VAR_FLOWS = MAP_FLOWS,   /* its flow is not XCTX_FLOW_SHARE */
-    VAR_CELL = 4,            /* its words are cells */
-    VAR_PLAIN = 8,           /* none of the three, and no `retain` */
-    VAR_DYNAMIC = 16,        /* made by xctx_var_create() */
+    VAR_HOOKED = MAP_HOOKED,                           /* has `enter` and `leave` */
+    VAR_FLOWS = MAP_FLOWS,                             /* its flow is not XCTX_FLOW_SHARE */
+    VAR_CELL = 4,                                      /* its words are cells */
+    VAR_PLAIN = 8,                                     /* none of the three, and no `retain` */
+    VAR_CELL_ONLY = VAR_HOOKED | VAR_FLOWS | VAR_CELL, /* a mask, to find the variables with VAR_CELL alone */
+    VAR_DYNAMIC = 16,                                  /* made by xctx_var_create() */
 };
 
 static inline uint32_t xctx__var_flags(const xctx_var *var)

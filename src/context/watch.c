@@ -22,6 +22,7 @@ static struct {
 } places[WATCHERS];
 
 _Atomic uint32_t xctx__watchers;
+_Atomic uint32_t xctx__enter_mask = MAP_HOOKED;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who change xctx__watchers */
 
@@ -78,6 +79,7 @@ int xctx_watch(xctx_watcher fn, void *user)
         places[i].fn = fn;
         places[i].user = user;
         atomic_fetch_or(&xctx__watchers, UINT32_C(1) << i);
+        atomic_store(&xctx__enter_mask, MAP_HOOKED | MAP_ANY);
         id = i;
     }
     pthread_mutex_unlock(&lock);
@@ -92,6 +94,8 @@ int xctx_unwatch(int id)
         return -EINVAL;
     pthread_mutex_lock(&lock);
     uint32_t before = atomic_fetch_and(&xctx__watchers, ~(UINT32_C(1) << id));
+    if (!atomic_load(&xctx__watchers))
+        atomic_store(&xctx__enter_mask, MAP_HOOKED);
     pthread_mutex_unlock(&lock);
     if (!(before >> id & 1))
         return -EINVAL;

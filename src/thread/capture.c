@@ -14,8 +14,8 @@
 
 /* A program that is linked with the static library has the capsules also if it does not name them. */
 static xctx_var *const capsules[] __attribute__((used)) = {
-    &xctx_state_fpenv, &xctx_state_locale, &xctx_state_sigmask, &xctx_state_name, &xctx_state_affinity,
-    &xctx_state_sched,
+    &xctx_state_fpenv, &xctx_state_locale,   &xctx_state_sigmask,
+    &xctx_state_name,  &xctx_state_affinity, &xctx_state_sched,
 };
 
 static int capture_one(struct slot *slot, xctx_context *copy, xctx_var *var)
@@ -27,9 +27,8 @@ static int capture_one(struct slot *slot, xctx_context *copy, xctx_var *var)
         return error;
     if (value == XCTX_RESERVED_VALUE)
         return -ENOMEM;
-    struct entry entry = {.id = xctx__var_id(var),
-                          .flags = xctx__var_map_flags(var),
-                          .is_cell = xctx__var_flags(var) & VAR_CELL};
+    struct entry entry = {
+        .id = xctx__var_id(var), .flags = xctx__var_map_flags(var), .is_cell = xctx__var_flags(var) & VAR_CELL};
     if (xctx__var_wrap_owned(var, value, &entry.word))
         return -ENOMEM;
     struct map *with = xctx__map_with(copy->root, &entry);

@@ -35,6 +35,8 @@ struct seen {
     void *value;
 };
 
+enum { HOARD = 4, HOARD_VARS = 4 };
+
 struct world {
     /* For a scenario's own use. The contexts are looked into before and after. */
     xctx_context *contexts[WORLD_CONTEXTS];
@@ -45,6 +47,7 @@ struct world {
     xctx_var *var;
     void *result;
     pthread_t thread;
+    xctx_context *hoard[HOARD];
     /* What can be seen. */
     xctx_context *current;
     size_t counts[WORLD_CONTEXTS];
@@ -61,7 +64,7 @@ struct scenario {
     void (*succeeded)(struct world *world);
     bool first_use;    /* the call is the first that its thread makes */
     bool never_fails;  /* and so it must succeed without memory */
-    bool may_go_on;    /* an allocation that fails may be one that it can do without */
+    bool may_go_on;    /* it may do without an allocation that fails: what makes many copies quick, say */
 };
 
 /* The variables whose values are compared. */
@@ -130,6 +133,18 @@ static inline void check_unchanged(const struct world *world)
     CHECK(world->result == number(NOWHERE));
 }
 
+/* Takes what the thread has kept for its next allocations. */
+static inline void hoard(struct world *world)
+{
+    for (int i = 0; i < HOARD; i++) {
+        world->hoard[i] = xctx_new();
+        CHECK(world->hoard[i] && xctx_enter(world->hoard[i]) == 0);
+        for (int n = 0; n < HOARD_VARS; n++)
+            CHECK(xctx_var_set(world_vars[n], NULL, NULL) == 0);
+        CHECK(xctx_exit(world->hoard[i]) == 0);
+    }
+}
+
 struct round {
     const struct scenario *scenario;
     long nth;
@@ -146,6 +161,7 @@ static inline void *run_round(void *argument)
     if (!scenario->first_use) {
         if (scenario->prepare)
             scenario->prepare(world);
+        hoard(world);
         look_at_contexts(world, world->counts, world->looked_up);
     }
     remember(world);
@@ -176,6 +192,8 @@ static inline void world_finish(struct world *world)
     xctx_token_drop(&world->token);
     for (int i = 0; i < WORLD_CONTEXTS; i++)
         xctx_unref(world->contexts[i]);
+    for (int i = 0; i < HOARD; i++)
+        xctx_unref(world->hoard[i]);
     for (int i = 0; i < 4; i++) {
         if (world->values[i]) {
             /* Ours is the last one, as the contexts are gone. */

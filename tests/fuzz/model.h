@@ -233,7 +233,7 @@ static void *op_clone_plain(void *value)
 
 static void *op_merge(void *parent, void *child)
 {
-    long number = (parent ? object_number(parent) : 0) * 3 + (child ? object_number(child) : 0);
+    long number = ((parent ? object_number(parent) : 0) * 3 + (child ? object_number(child) : 0)) % 1000003;
     return note(EVENT_MERGE, parent, child, object_new(number), true);
 }
 
@@ -316,6 +316,7 @@ struct context {
     bool first;         /* made by the library, not entered by us */
     bool gone;
     unsigned epoch;     /* how often it was left */
+    int lets[WORKERS];  /* scoped bindings that are open */
     int foreign;        /* variables that are not ours: capsules */
     unsigned foreign_of; /* the capture that they are from */
     struct held *entries[VARS];
