@@ -177,6 +177,13 @@ static __attribute__((noinline)) xctx_context *copy_slowly(struct slot *slot, xc
     return map ? create_or_unref(slot, record, map) : NULL;
 }
 
+xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *context)
+{
+    struct map *map = flow(slot, xctx__map_ref(slot, context->root));
+
+    return map ? create_or_unref(slot, slot->record, map) : NULL;
+}
+
 /* Of the current context, whatever its state. */
 static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
 {

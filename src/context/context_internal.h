@@ -104,6 +104,9 @@ xctx_context *xctx__context_ensure(struct slot *slot);
    NULL: no memory. */
 struct map *xctx__context_share(struct slot *slot, xctx_context *context);
 
+/* A copy of a context that nobody else knows yet. NULL: no memory. */
+xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *context);
+
 /* Readies a new context, which nobody else knows yet, for another thread: the running one keeps no claim on it, and
    entering it cannot run out of memory. 0 or -ENOMEM. */
 int xctx__context_hand_over(xctx_context *context);
@@ -137,10 +140,20 @@ void xctx__watch_notify(struct slot *slot);
    are watchers MAP_ANY. So one test tells both. */
 extern _Atomic uint32_t xctx__enter_mask __attribute__((visibility("hidden")));
 
-/* Gives one reference to a map back. `slot` is the running thread's. */
+/* Takes another reference to a map, and gives one back. `slot` is the running thread's. */
+static inline struct map *xctx__map_ref(struct slot *slot, struct map *map);
 static inline void xctx__map_unref(struct slot *slot, struct map *map);
 
 #include "share.h"
+
+static inline struct map *xctx__map_ref(struct slot *slot, struct map *map)
+{
+    if (slot->pin_map == map && slot->pin_copied < XCTX__PIN_BATCH)
+        slot->pin_copied++;
+    else
+        atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
+    return map;
+}
 
 static inline void xctx__map_unref(struct slot *slot, struct map *map)
 {

@@ -34,7 +34,7 @@ void xctx__pool_after_fork(void)
 #if XCTX__POOLED
 #include <sys/mman.h>
 
-enum { SLAB_SIZE = 1 << 16 };
+#define SLAB_SIZE ((size_t)1 << 16)
 
 struct slab {
     struct slab *next; /* in the list of slabs with free contexts */

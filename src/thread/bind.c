@@ -31,7 +31,7 @@ xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
     if (!bound)
         return NULL;
     bound->context = xctx_copy_current_with(capture);
-    first = bound->context ? xctx_copy(bound->context) : NULL;
+    first = bound->context ? xctx__context_copy_new(&xctx__slot, bound->context) : NULL;
     if (!first || xctx__context_hand_over(bound->context) || xctx__context_hand_over(first)) {
         xctx_unref(first);
         xctx_unref(bound->context);
