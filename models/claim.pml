@@ -9,6 +9,7 @@
  * Memory is that of x86 (total store order): a store goes to the end of its thread's buffer, of DEPTH entries, and from
  * there to memory at some later time, which the process `drain` decides; a load looks into the own buffer first; an
  * atomic read-modify-write waits until the own buffer is empty. membarrier() waits until the other thread's is.
+ * With WEAK, stores leave the buffer in any order that memory_order_release and their places allow.
  *
  * DATA stands for all that changes under the claim (root, lets, bits, extra): a bit that each change turns over. `data`
  * is what it should be. Whoever looks must find that, so nobody may change it at the same time or have done so unseen.
@@ -49,6 +50,9 @@ byte memory[WINDOW + THREADS];
 byte buffered[THREADS];           /* how many stores the buffer has, the oldest first */
 byte place[THREADS * DEPTH];
 byte word[THREADS * DEPTH];
+#ifdef WEAK
+bool release[THREADS * DEPTH];
+#endif
 
 /* What is so, whatever the memory says. */
 bool alive = true;                /* the context was not destroyed */
@@ -78,10 +82,13 @@ inline get(from, to)
     i = 0
 }
 
-inline put(where, what)
+inline put(where, what, last)
 {
     place[me * DEPTH + buffered[me]] = where;
     word[me * DEPTH + buffered[me]] = what;
+#ifdef WEAK
+    release[me * DEPTH + buffered[me]] = last;
+#endif
     buffered[me]++
 }
 
@@ -92,9 +99,15 @@ inline load(from, to)
     d_step { get(from, to) }
 }
 
+/* With memory_order_relaxed, and with memory_order_release. */
 inline store(where, what)
 {
-    d_step { ROOM -> assert((where) >= WINDOW || alive); put(where, what) }
+    d_step { ROOM -> assert((where) >= WINDOW || alive); put(where, what, false) }
+}
+
+inline store_release(where, what)
+{
+    d_step { ROOM -> assert((where) >= WINDOW || alive); put(where, what, true) }
 }
 
 /* Compare-and-swap. */
@@ -113,26 +126,51 @@ inline swap(where, from, to)
 
 proctype drain(byte me)
 {
-    byte i;
+    byte i, next;
 end:
     do
-    :: d_step {
+    :: atomic {
         buffered[me] > 0 ->
-        /* A store to a context that another thread destroyed would be one to freed memory. */
-        assert(place[me * DEPTH] >= WINDOW || alive);
-        memory[place[me * DEPTH]] = word[me * DEPTH];
-        buffered[me]--;
+#ifdef WEAK
+        /* Any store may overtake those before it, but for those to the same place, and if it is no release. */
+        do
+        :: next + 1 < buffered[me] -> next++
+        :: break
+        od;
         i = 0;
         do
-        :: i < buffered[me] ->
-            place[me * DEPTH + i] = place[me * DEPTH + i + 1];
-            word[me * DEPTH + i] = word[me * DEPTH + i + 1];
-            i++
+        :: i < next && !release[me * DEPTH + next] && place[me * DEPTH + i] != place[me * DEPTH + next] -> i++
         :: else -> break
         od;
-        place[me * DEPTH + i] = 0;
-        word[me * DEPTH + i] = 0;
-        i = 0
+        if
+        :: i < next -> next = 0; i = 0; goto end
+        :: else -> i = 0
+        fi;
+#endif
+        d_step {
+            /* A store to a context that another thread destroyed would be one to freed memory. */
+            assert(place[me * DEPTH + next] >= WINDOW || alive);
+            memory[place[me * DEPTH + next]] = word[me * DEPTH + next];
+            buffered[me]--;
+            i = next;
+            do
+            :: i < buffered[me] ->
+                place[me * DEPTH + i] = place[me * DEPTH + i + 1];
+                word[me * DEPTH + i] = word[me * DEPTH + i + 1];
+#ifdef WEAK
+                release[me * DEPTH + i] = release[me * DEPTH + i + 1];
+#endif
+                i++
+            :: else -> break
+            od;
+            place[me * DEPTH + i] = 0;
+            word[me * DEPTH + i] = 0;
+#ifdef WEAK
+            release[me * DEPTH + i] = false;
+#endif
+            next = 0;
+            i = 0
+        }
     }
     od
 }
@@ -144,12 +182,16 @@ end:
 #else
 #define window_open() store(WINDOW + me, 1)
 #endif
+#ifdef CLOSE_RELAXED
 #define window_close() store(WINDOW + me, 0)
+#else
+#define window_close() store_release(WINDOW + me, 0)
+#endif
 
 /* What a thread does that may change the context. */
 inline change_data()
 {
-    d_step { ROOM -> get(DATA, value); assert(value == data); put(DATA, !data); data = !data; value = 0 }
+    d_step { ROOM -> get(DATA, value); assert(value == data); put(DATA, !data, false); data = !data; value = 0 }
 }
 
 /* What a thread does that may only look. */
@@ -196,7 +238,11 @@ inline lock()
 
 inline unlock(to)
 {
+#ifdef UNLOCK_RELAXED
     store(CLAIM, to)
+#else
+    store_release(CLAIM, to)
+#endif
 }
 
 /* HELD or SHARED: the heuristics of xctx__claim_unlock_entered() are left open. */
@@ -212,8 +258,8 @@ inline unlock_entered()
 inline claim_exit()
 {
     if
-    :: store(CLAIM, OF(KEPT, me))
-    :: store(CLAIM, OF(FREE, me))
+    :: store_release(CLAIM, OF(KEPT, me))
+    :: store_release(CLAIM, OF(FREE, me))
     fi
 }
 
@@ -451,7 +497,7 @@ proctype thread(byte me)
     :: in -> exit()
     :: has -> unref()
     :: atomic { !in && !has -> finished++ };
-#ifndef LEAKS_ALLOWED
+#ifndef IMMORTAL
         assert(finished < THREADS || !alive); /* nobody has a reference */
 #endif
         break
@@ -464,6 +510,10 @@ init
 
     atomic {
         memory[REFS] = THREADS;
+#ifdef IMMORTAL
+        /* Somebody else has a reference all the time: a fault has to show in other ways than a wrong end. */
+        memory[REFS]++;
+#endif
         /* The first thread made it; whether it keeps its claim depends on what became of those before. */
         if
         :: memory[CLAIM] = OF(KEPT, 0)

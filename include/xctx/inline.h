@@ -34,6 +34,8 @@ struct xctx__map_head {
     uint32_t flags_;
     uint64_t cells_[4];
     void *rest_;
+    uint32_t hole_;
+    uint32_t unused_;
     /* `limit_` words follow */
 };
 

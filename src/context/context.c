@@ -48,10 +48,11 @@ xctx_context *xctx__context_create(struct record *record, struct map *root)
 static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_context *context)
 {
     struct map *root = context->root;
+    struct map *ready = NULL;
     int64_t owed = context->owed;
 
     if (context->extra) {
-        xctx__leaves_revoke(context);
+        ready = xctx__leaves_revoke(context);
         xctx__free(context->extra->applied);
         xctx__free(context->extra);
     }
@@ -61,7 +62,10 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
     } else {
         xctx__pool_put(slot->record, context);
     }
-    xctx__map_unpin(slot, root, owed);
+    xctx__leaves_free(ready);
+    /* Acquire: see the last reads of those who gave their reference back before. */
+    if (owed != 0 || atomic_load_explicit(&root->refs, memory_order_acquire) != 1 || !xctx__ready_keep(slot, root))
+        xctx__map_unpin(slot, root, owed);
 }
 
 /* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. */
@@ -363,11 +367,12 @@ int xctx_enter(xctx_context *context)
     return XCTX__LIKELY(kept) ? enter_claimed(slot, context) : enter_slowly(slot, context);
 }
 
+/* There is no ready map, or it is for another pin than this context's. */
 static inline void step_out(struct slot *slot, xctx_context *context)
 {
     switch_to(slot, context->previous);
     if (XCTX__UNLIKELY(slot->pin == context))
-        xctx__pin_fold(slot);
+        xctx__pin_fold_unready(slot);
 }
 
 /* With hooks to undo, or with the claim revoked meanwhile; or not to be left at all. */
@@ -389,6 +394,8 @@ static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context
             return 0; /* an operation has left the context itself */
         xctx__claim_lock(context, record);
     }
+    if (slot->pin == context)
+        xctx__pin_fold(slot);
     step_out(slot, context);
     context->lets = 0;
     if (atomic_load_explicit(&context->refs, memory_order_acquire) == 0)
@@ -422,7 +429,8 @@ int xctx_exit(xctx_context *context)
         return exit_error(context);
     xctx__window_open(record, context);
     bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST));
+                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST)) &&
+                 XCTX__LIKELY(slot->pin != context || !slot->ready);
     if (XCTX__LIKELY(quick)) {
         step_out(slot, context);
         xctx__claim_exit(context, record);
@@ -490,6 +498,8 @@ void xctx__context_thread_end(struct slot *slot)
             return;
         /* What cannot be left is the thread's first one. */
         xctx__claim_lock(context, slot->record);
+        if (slot->pin == context)
+            xctx__pin_fold(slot);
         step_out(slot, context);
         context->bits &= (uint8_t)~CONTEXT_FIRST;
         xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));

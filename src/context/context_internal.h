@@ -42,6 +42,7 @@
 #include "claim.h"
 #include "map.h"
 #include "memory.h"
+#include "ready.h"
 #include "record.h"
 
 #define PIN (INT64_C(1) << XCTX__PIN_BITS)
@@ -169,8 +170,17 @@ static inline void xctx__map_unref(struct slot *slot, struct map *map)
         xctx__map_free(map);
 }
 
-/* Puts what the slot has counted for its pin into that context's `owed`, and the pin out of use. */
+/* Puts what the slot has counted for its pin into that context's `owed`, and the pin out of use; the second where there
+   is no ready map, which then calls nothing. */
+static inline void xctx__pin_fold_unready(struct slot *slot);
 static inline void xctx__pin_fold(struct slot *slot)
+{
+    if (slot->ready)
+        xctx__ready_drop(slot);
+    xctx__pin_fold_unready(slot);
+}
+
+static inline void xctx__pin_fold_unready(struct slot *slot)
 {
     if (slot->pin)
         slot->pin->owed += (int64_t)(slot->pin_copied - slot->pin_dropped);

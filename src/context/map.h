@@ -40,8 +40,12 @@ struct map {
     uint32_t flags;    /* MAP_*: never cleared, since that would need a search */
     uint64_t cells[4]; /* bit i % 64 of cells[i / 64]: words[i] is a cell, if it is not absent */
     struct trie *rest;
+    uint32_t hole; /* of a ready map only: ready.h */
+    uint32_t unused;
     void *words[];
 };
+
+#define XCTX__NO_HOLE UINT32_MAX
 
 /* One entry, on its way into a map. */
 struct entry {

@@ -58,6 +58,7 @@ struct slot {
     /* The pin in use: context_internal.h. */
     xctx_context *pin;    /* an entered context that has its map pinned, or NULL */
     struct map *pin_map;  /* the map of `pin`, or NULL */
+    struct map *ready;    /* a ready map of pin_map, or NULL: ready.h */
     uint64_t pin_copied;  /* references to pin_map that this thread made, and gave back, since `pin` was put there. */
     uint64_t pin_dropped; /* Two counts, since adding to one and the same word back and forth has to wait for itself */
     struct cell *due;     /* values whose release waits for the one that runs now: cell.c */

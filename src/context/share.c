@@ -49,6 +49,7 @@ static struct leaf *leaf_create(xctx_context *context)
     atomic_init(&leaf->count, 0);
     leaf->map = context->root;
     leaf->context = context;
+    atomic_init(&leaf->ready, NULL);
     leaf->next = extra->leaves;
     atomic_init(&leaf->owners, 2);
     atomic_init(&leaf->has_thread, 1);
@@ -86,20 +87,37 @@ void xctx__leaf_settle(struct leaf *leaf)
         atomic_fetch_sub_explicit(&leaf->map->refs, XCTX__LEAF_MOST, memory_order_release); /* revoked meanwhile */
 }
 
-void xctx__leaves_revoke(xctx_context *context)
+struct map *xctx__leaves_revoke(xctx_context *context)
 {
     struct leaf *leaf = context->extra->leaves;
+    struct map *ready_maps = NULL;
     int64_t count = 0;
 
     if (!leaf)
-        return;
+        return NULL;
     context->extra->leaves = NULL;
     while (leaf) {
         struct leaf *next = leaf->next;
         count += atomic_exchange_explicit(&leaf->count, LEAF_REVOKED, memory_order_acq_rel);
+        struct map *ready = atomic_exchange_explicit(&leaf->ready, LEAF_NOT_READY, memory_order_acq_rel);
+        if (ready) {
+            ready->rest = (struct trie *)ready_maps;
+            ready_maps = ready;
+        }
         leaf_drop(leaf);
         leaf = next;
     }
     /* Not the last references: the context has its own. */
     atomic_fetch_add_explicit(&context->root->refs, count - PIN, memory_order_acq_rel);
+    return ready_maps;
+}
+
+void xctx__leaves_free(struct map *ready)
+{
+    while (ready) {
+        struct map *next = (struct map *)ready->rest;
+        ready->rest = NULL;
+        xctx__map_free(ready);
+        ready = next;
+    }
 }

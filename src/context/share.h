@@ -15,6 +15,8 @@
  * Copies that other threads release are counted down in map->refs. So that those cannot use the PIN up, a thread moves
  * LEAF_MOST from its leaf to map->refs when that many stand there.
  *
+ * The leaf is also where its thread keeps a ready map (ready.h).
+ *
  * A leaf has two owners, its context's list and its thread, and is freed by the one who drops it last. A thread that
  * ends leaves its leaf in the list, where the next thread adopts it: a context never has more leaves than threads
  * copied from it at one time.
@@ -31,15 +33,17 @@
 #include "map.h"
 #include "record.h"
 
-#define LEAF_REVOKED (INT64_MIN / 2) /* with room for counting up and down after that */
-enum { LEAF_STREAK = 4 };            /* copies in a row before a thread gets a leaf */
+#define LEAF_REVOKED (INT64_MIN / 2)                    /* with room for counting up and down after that */
+#define LEAF_NOT_READY ((struct map *)&xctx__map_empty) /* no map is put there any more */
+enum { LEAF_STREAK = 4 };                               /* copies in a row before a thread gets a leaf */
 
 struct leaf {
     _Atomic int64_t count; /* references to `map` that stand here; far below 0 once revoked */
     struct map *map;
-    xctx_context *context;   /* compared with a live context only, never followed */
-    struct leaf *next;       /* in the context's list */
-    _Atomic uint32_t owners; /* list and thread: 2, 1, then it is freed */
+    xctx_context *context;     /* compared with a live context only, never followed */
+    struct leaf *next;         /* in the context's list */
+    struct map *_Atomic ready; /* NULL: none; LEAF_NOT_READY: revoked */
+    _Atomic uint32_t owners;   /* list and thread: 2, 1, then it is freed */
     _Atomic uint32_t has_thread;
 } __attribute__((aligned(128)));
 
@@ -76,8 +80,10 @@ static inline bool xctx__leaf_unref(struct slot *slot, const struct map *map)
 /* Notes that the running thread copies `context`, which it has locked, and gives it a leaf if that pays. */
 void xctx__leaf_consider(struct record *record, xctx_context *context);
 
-/* Revokes all leaves of a context: before its map changes, under its claim, or when it goes. */
-void xctx__leaves_revoke(xctx_context *context);
+/* Revokes all leaves of a context: before its map changes, under its claim, or when it goes. Returns their ready maps,
+   linked by `rest`, for xctx__leaves_free() when no claim is held. */
+struct map *xctx__leaves_revoke(xctx_context *context);
+void xctx__leaves_free(struct map *ready);
 
 /* The running thread, which ends or wants another one, gives its leaf up. */
 void xctx__leaf_leave(struct record *record);

@@ -103,14 +103,17 @@ static inline void end_change(xctx_context *context, struct record *record, bool
         xctx__claim_unlock_entered(context, record);
 }
 
-/* Whether nobody but the current context refers to its map. Acquire: the reads of those who did come before our writes.
- */
+/* Whether nobody but the current context refers to its map, which may then be changed. Acquire: the reads of those who
+   did come before our writes. Calls nothing: false also if a ready map stands in the way. */
 static inline bool map_is_ours(const struct slot *slot, const xctx_context *context)
 {
     int64_t refs = atomic_load_explicit(&context->root->refs, memory_order_acquire);
 
-    if (XCTX__UNLIKELY(slot->pin == context))
+    if (XCTX__UNLIKELY(slot->pin == context)) {
+        if (slot->ready)
+            return false;
         refs += (int64_t)(slot->pin_copied - slot->pin_dropped);
+    }
     return refs + context->owed == 1;
 }
 
@@ -118,6 +121,7 @@ static inline bool map_is_ours(const struct slot *slot, const xctx_context *cont
 static void replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets)
 {
     struct map *old = context->root;
+    struct map *ready = NULL;
 
     if (slot->pin == context)
         xctx__pin_fold(slot);
@@ -129,12 +133,13 @@ static void replace_map(struct slot *slot, xctx_context *context, struct map *ma
         in_window = false;
     }
     if (context->extra)
-        xctx__leaves_revoke(context);
+        ready = xctx__leaves_revoke(context);
     context->root = map;
     context->lets = (uint16_t)(context->lets + lets);
     end_change(context, slot->record, in_window);
     context->owed = 0;
     slot->root = map;
+    xctx__leaves_free(ready);
     xctx__map_unpin(slot, old, owed);
 }
 
@@ -149,6 +154,8 @@ static int store(struct slot *slot, xctx_context *context, xctx_var *var, const 
     /* Copies can no longer simply share the map (copy_current() in context.c). */
     if ((lets > 0 || entry->flags & MAP_FLOWS) && slot->pin == context)
         xctx__pin_fold(slot);
+    if (slot->pin == context && slot->ready)
+        xctx__ready_drop(slot); /* it would no longer equal the map */
     bool in_window = begin_change(context, slot->record);
     bool in_place = map_is_ours(slot, context) && xctx__map_has_room(context->root, entry->id);
     if (in_place) {
@@ -158,7 +165,9 @@ static int store(struct slot *slot, xctx_context *context, xctx_var *var, const 
     end_change(context, slot->record, in_window);
     if (in_place)
         return 0;
-    struct map *map = xctx__map_with(context->root, entry);
+    struct map *map = xctx__ready_with(slot, context->root, entry);
+    if (!map)
+        map = xctx__map_with(context->root, entry);
     if (!map)
         return -ENOMEM;
     void *old = xctx__map_get(context->root, entry->id);

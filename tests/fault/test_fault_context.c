@@ -183,7 +183,7 @@ static void check_capture(struct world *world)
     CHECK(xctx_lookup(world->made, &captured_counted, &value) == 1 && counted_number(value) == 99);
 }
 
-/* A capsule that cannot get memory for what it reads is left out, so an allocation that fails need not fail the copy. */
+/* A capsule that cannot get memory for what it reads is left out: an allocation that fails need not fail the copy. */
 TEST(copy_with_capture_without_memory_gives_null_or_lacks_a_capsule)
 {
     fail_each(&(struct scenario){.prepare = in_full, .call = call_capture, .succeeded = check_capture,

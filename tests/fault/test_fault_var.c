@@ -315,6 +315,40 @@ TEST(the_end_of_a_block_undoes_without_memory)
     }
 }
 
+static void *copy_it(void *argument)
+{
+    return xctx_copy(argument);
+}
+
+TEST(the_end_of_a_block_undoes_without_memory_after_another_thread_has_copied_its_context)
+{
+    xctx_var *const vars[] = {&plain, &counted, &far_plain, &far_counted, &farther_counted};
+
+    for (size_t i = 0; i < sizeof(vars) / sizeof(vars[0]); i++) {
+        struct world world = {0};
+        xctx_context *copy = NULL;
+
+        setting = vars[i];
+        in_shared(&world);
+        set(&farther_counted, world.values[2]);
+        hoard(&world);
+        void *before = xctx_var_get(setting);
+        XCTX_LET (setting, value_for(&world)) {
+            copy = on_thread(copy_it, world.contexts[0]);
+            xctx__test_fail_allocation(1);
+        }
+        xctx__test_fail_allocation(0);
+        assert_non_null(copy);
+        assert_ptr_equal(xctx_var_get(setting), before);
+        void *copied = NULL;
+        assert_int_equal(xctx_lookup(copy, setting, &copied), 1);
+        assert_ptr_equal(copied, value_for(&world));
+        xctx_unref(copy);
+        assert_int_equal(xctx_exit(world.contexts[0]), 0);
+        world_finish(&world);
+    }
+}
+
 /* ---- operations that fail ---- */
 
 static bool refusing;

@@ -490,6 +490,7 @@ static void do_let(struct worker *worker)
         }
         settle();
         current->lets[worker->number]--;
+        arm(); /* the end of the block must not mind */
         if (next_below(4) == 0)
             break;
     } else {
@@ -501,6 +502,7 @@ static void do_let(struct worker *worker)
         drop_value(i, value);
         return;
     }
+    disarm();
     EXPECT(ran && !otherwise, "a block is not run");
     if (current_of(worker->number) == current && current->epoch == epoch) {
         held_unref(current->entries[i]);
