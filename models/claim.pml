@@ -3,8 +3,8 @@
  * The claim of one context (src/context/claim.h), with the store buffers of the processor.
  *
  * THREADS threads each have a reference to one context and do what they like with it: enter, change, copy, leave, give
- * their reference back (also while they have it entered) and take a new one. BUDGET bounds how often they enter, change,
- * copy and take references, all together.
+ * their reference back (also while they have it entered) and take a new one. BUDGET bounds how often they enter,
+ * change, copy and take references, all together.
  *
  * Memory is that of x86 (total store order): a store goes to the end of its thread's buffer, of DEPTH entries, and from
  * there to memory at some later time, which the process `drain` decides; a load looks into the own buffer first; an

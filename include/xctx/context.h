@@ -104,8 +104,8 @@ XCTX_API int xctx_exit(xctx_context *context);
 /**
  * Calls a function in a context: enter, call, exit.
  *
- * The context is left again also if @p fn throws a C++ exception or its thread is cancelled or ends in it. Contexts
- * that @p fn entered and did not leave are left too.
+ * Afterwards what was current before is current again, whatever @p fn entered or left, and also if it throws a C++
+ * exception or its thread is cancelled or ends in it.
  *
  * @param context     as for xctx_enter().
  * @param fn          called once, unless an error is returned.
@@ -179,8 +179,9 @@ XCTX_API bool xctx_equal(xctx_context *a, xctx_context *b);
  *
  * For each variable set in @p child that has a `merge` operation, and whose value there is not identical to the one
  * here, `merge(here, there)` gives the new value; `here` is what xctx_var_get() gives. Variables without the
- * operation are left alone. All of it happens, or nothing. Values are identical if the pointers are: a number that is
- * kept in the pointer itself looks unchanged when it has come back to what it was.
+ * operation are left alone; the operation must not set variables. All of it happens, or nothing. Values are identical
+ * if the pointers are: a number that is kept in the pointer itself looks unchanged when it has come back to what it
+ * was.
  *
  * @param child  not changed. Usually one that no thread has entered any more; if one has, its state now is used.
  * @return 0; -EINVAL @p child is NULL; -ENOMEM.

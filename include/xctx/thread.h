@@ -41,8 +41,9 @@ XCTX_API xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned cap
  * sets no other sees.
  *
  * @param bound  not NULL; the caller's reference must last until the call returns.
- * @return what the function returned. NULL, without calling it, if memory ran out, which the first call on a bound
- *         cannot meet (unless a `clone` operation fails); xctx_bound_run() tells the two apart.
+ * @return what the function returned. NULL, without calling it, if memory ran out; xctx_bound_run() tells the two
+ *         apart. The first call on a bound function needs no memory, unless it is the first use of this library on the
+ *         thread.
  */
 XCTX_API void *xctx_bound_call(xctx_bound *bound);
 

@@ -228,8 +228,8 @@ XCTX_API void xctx_token_drop(xctx_token *token);
  *     }
  *
  * Copying the current context within the block takes time in proportion to the number of its variables. A context
- * that the block enters must be left in it. At most 65,535 such blocks may be open in one context: one more is treated
- * as if memory had run out.
+ * that the block enters must be left in it, and the one that was current must not: the variable is then not put back.
+ * At most 65,535 such blocks may be open in one context: one more is treated as if memory had run out.
  *
  * @param var    an xctx_var *, evaluated once.
  * @param value  as for xctx_var_set(), evaluated once.

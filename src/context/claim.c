@@ -55,14 +55,6 @@ static bool revoke(xctx_context *context, uintptr_t claim, uintptr_t mine)
     return true;
 }
 
-static bool is_entered_here(const xctx_context *context)
-{
-    for (xctx_context *entered = xctx__slot.current; entered; entered = entered->previous)
-        if (entered == context)
-            return true;
-    return false;
-}
-
 uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
 {
     const uintptr_t mine = xctx__claim(me, CLAIM_LOCKED);
@@ -78,7 +70,8 @@ uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
         if (tag == CLAIM_LOCKED && gone) {
             /* It can only have been this thread that had the context entered, or one that is gone too. */
             if (swap(context, claim, mine))
-                return is_entered_here(context) ? xctx__claim(me, CLAIM_SHARED) : xctx__claim(me, CLAIM_FREE);
+                return xctx__is_entered_here(&xctx__slot, context) ? xctx__claim(me, CLAIM_SHARED)
+                                                                   : xctx__claim(me, CLAIM_FREE);
         } else if (tag == CLAIM_LOCKED) {
             xctx__claim_wait(&tries);
         } else if (tag == CLAIM_FREE || tag == CLAIM_SHARED || owner == me) {

@@ -140,6 +140,41 @@ xctx_context *xctx__context_ensure(struct slot *slot)
     return context;
 }
 
+static inline void switch_to(struct slot *slot, xctx_context *context)
+{
+    slot->current = context;
+    slot->root = context ? context->root : &xctx__map_empty;
+}
+
+/* There is no ready map, or it is for another pin than this context's. */
+static inline void step_out(struct slot *slot, xctx_context *context)
+{
+    switch_to(slot, context->previous);
+    if (XCTX__UNLIKELY(slot->pin == context))
+        xctx__pin_fold_unready(slot);
+}
+
+/* Takes the thread's first context away again. */
+static void drop_first(struct slot *slot)
+{
+    xctx_context *context = slot->current;
+
+    xctx__claim_lock(context, slot->record);
+    if (slot->pin == context)
+        xctx__pin_fold(slot);
+    step_out(slot, context);
+    context->bits &= (uint8_t)~CONTEXT_FIRST;
+    xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));
+    xctx_unref(context);
+}
+
+void xctx__context_unensure(struct slot *slot, const xctx_context *before)
+{
+    /* Operations of variables may have used it meanwhile: then it stays. */
+    if (!before && slot->current && slot->root == &xctx__map_empty && !slot->current->previous)
+        drop_first(slot);
+}
+
 /* ---- copying ---- */
 
 static void pin_map(struct record *record, xctx_context *context, struct map *map)
@@ -191,16 +226,20 @@ xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *cont
 /* Of the current context, whatever its state. */
 static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
 {
-    if (!xctx__context_ensure(slot))
+    xctx_context *before = slot->current;
+
+    xctx_context *context = xctx__context_ensure(slot);
+    if (!context)
         return NULL;
     struct map *map = slot->root;
-    xctx_context *context = slot->current;
     struct record *record = slot->record;
     if (map->flags & MAP_FLOWS || context->lets)
         return copy_slowly(slot, context);
     xctx_context *copy = xctx__context_create(record, map);
-    if (!copy)
+    if (!copy) {
+        xctx__context_unensure(slot, before);
         return NULL;
+    }
     if (context->owed == 0)
         pin_map(record, context, map);
     if (slot->pin != context || slot->pin_copied >= XCTX__PIN_BATCH)
@@ -274,12 +313,6 @@ xctx_context *xctx_copy_current(void)
 }
 
 /* ---- entering and leaving ---- */
-
-static inline void switch_to(struct slot *slot, xctx_context *context)
-{
-    slot->current = context;
-    slot->root = context ? context->root : &xctx__map_empty;
-}
 
 /* After a switch. */
 static inline int notify(struct slot *slot)
@@ -367,14 +400,6 @@ int xctx_enter(xctx_context *context)
     return XCTX__LIKELY(kept) ? enter_claimed(slot, context) : enter_slowly(slot, context);
 }
 
-/* There is no ready map, or it is for another pin than this context's. */
-static inline void step_out(struct slot *slot, xctx_context *context)
-{
-    switch_to(slot, context->previous);
-    if (XCTX__UNLIKELY(slot->pin == context))
-        xctx__pin_fold_unready(slot);
-}
-
 /* With hooks to undo, or with the claim revoked meanwhile; or not to be left at all. */
 static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context *context)
 {
@@ -444,41 +469,29 @@ xctx_context *xctx_current(void)
     return xctx__slot.current;
 }
 
-static bool is_entered_above(const struct slot *slot, const xctx_context *context)
+void xctx__run_end(void *started)
 {
-    for (const xctx_context *entered = slot->current; entered; entered = entered->previous)
-        if (entered == context)
-            return true;
-    return false;
-}
-
-void xctx__context_leave(xctx_context *context)
-{
+    const struct run *run = started;
     struct slot *slot = &xctx__slot;
 
-    while (is_entered_above(slot, context)) {
-        xctx_context *innermost = slot->current;
-        xctx_exit(innermost);
-        if (innermost == context)
+    /* The function may have left the context itself, and even the one around it: then nothing around it is touched. */
+    while (slot->current && slot->current != run->outer &&
+           (xctx__is_entered_here(slot, run->context) || xctx__is_entered_here(slot, run->outer) || !run->outer))
+        if (xctx_exit(slot->current))
             return;
-    }
-}
-
-static void run_end(void *context)
-{
-    xctx__context_leave(context);
 }
 
 int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_result)
 {
     if (!fn)
         return -EINVAL;
+    struct run run = {.context = context, .outer = xctx__slot.current};
     int error = xctx_enter(context);
     if (error)
         return error;
     void *result;
     /* Also done when an exception or the end of the thread comes through here. */
-    pthread_cleanup_push(run_end, context);
+    pthread_cleanup_push(xctx__run_end, &run);
     result = fn(arg);
     pthread_cleanup_pop(1);
     if (ret_result)
@@ -496,14 +509,7 @@ void xctx__context_thread_end(struct slot *slot)
             ;
         if (!context)
             return;
-        /* What cannot be left is the thread's first one. */
-        xctx__claim_lock(context, slot->record);
-        if (slot->pin == context)
-            xctx__pin_fold(slot);
-        step_out(slot, context);
-        context->bits &= (uint8_t)~CONTEXT_FIRST;
-        xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));
-        xctx_unref(context);
+        drop_first(slot); /* it cannot be left */
     }
 }
 

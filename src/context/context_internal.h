@@ -101,6 +101,9 @@ xctx_context *xctx__context_create(struct record *record, struct map *root);
 /* The running thread's current context, made if there is none. NULL: no memory. */
 xctx_context *xctx__context_ensure(struct slot *slot);
 
+/* After a failure: takes a context away again that xctx__context_ensure() made, where `before` was current. */
+void xctx__context_unensure(struct slot *slot, const xctx_context *before);
+
 /* The map of any context, with a reference for the caller. For contexts with open bindings, a copy of it.
    NULL: no memory. */
 struct map *xctx__context_share(struct slot *slot, xctx_context *context);
@@ -124,8 +127,23 @@ void xctx__hooks_undo(xctx_context *context);
 /* A context's extra, made if there is none. Under the claim. NULL: no memory. */
 struct extra *xctx__context_extra(xctx_context *context);
 
-/* Leaves that context and whatever the running thread has entered within it; nothing, if it has not entered it. */
-void xctx__context_leave(xctx_context *context);
+/* Whether the running thread, whose slot it is, has that context entered. */
+static inline bool xctx__is_entered_here(const struct slot *slot, const xctx_context *context)
+{
+    for (const xctx_context *entered = slot->current; entered; entered = entered->previous)
+        if (entered == context)
+            return true;
+    return false;
+}
+
+/* A function that is called in a context: what was current before, and what was entered for it. */
+struct run {
+    xctx_context *context;
+    xctx_context *outer;
+};
+
+/* Makes what was current before the run current again, whatever the function has entered or left. */
+void xctx__run_end(void *run);
 
 /* Leaves and releases everything that the running thread, which ends, has entered or made. */
 void xctx__context_thread_end(struct slot *slot);

@@ -52,14 +52,21 @@ int xctx__hooks_reserve(struct extra *extra, const struct map *map)
 
 static int apply_one(uint32_t id, void *word, bool is_cell, void *user)
 {
-    struct extra *extra = user;
+    xctx_context *context = user;
+    struct extra *extra = context->extra;
     xctx_var *var = xctx__var_at(id);
+    uint32_t count = extra->applied_count;
 
     (void)is_cell;
-    if (var->options_.enter) {
-        void *saved = var->options_.enter(xctx__var_unwrap(var, word));
-        extra->applied[extra->applied_count++] = (struct applied){.var = var, .saved = saved};
+    if (!var->options_.enter)
+        return 0;
+    void *saved = var->options_.enter(xctx__var_unwrap(var, word));
+    if (xctx__slot.current != context || extra->applied_count != count) {
+        /* The operation has left the context, and perhaps entered it again: this entering is over. */
+        var->options_.leave(saved);
+        return 1;
     }
+    extra->applied[extra->applied_count++] = (struct applied){.var = var, .saved = saved};
     return 0;
 }
 
@@ -69,7 +76,7 @@ void xctx__hooks_apply(struct slot *slot, xctx_context *context)
 
     atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
     context->extra->applied_count = 0;
-    xctx__map_each(map, apply_one, context->extra);
+    xctx__map_each(map, apply_one, context);
     xctx__map_unref(slot, map);
 }
 

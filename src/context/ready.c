@@ -67,8 +67,8 @@ struct map *xctx__ready_with(struct slot *slot, const struct map *base, const st
 /* ---- keeping ---- */
 
 struct difference {
-    uint32_t id;
     void *word;
+    uint32_t id;
     bool is_cell;
 };
 
@@ -88,8 +88,7 @@ static bool make_ready(struct map *map, const struct map *base, struct differenc
 {
     int count = 0;
 
-    if (map->limit != base->limit || map->flags != base->flags || map->rest || base->rest ||
-        !notes_cells_of(map, base))
+    if (map->limit != base->limit || map->flags != base->flags || map->rest || base->rest || !notes_cells_of(map, base))
         return false;
     for (uint32_t id = 0; id < map->limit; id++) {
         if (map->words[id] == base->words[id])

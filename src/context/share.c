@@ -18,6 +18,7 @@ void xctx__leaf_leave(struct record *record)
     struct leaf *leaf = record->leaf;
 
     record->leaf = NULL;
+    record->streak_of = NULL;
     if (!leaf)
         return;
     /* Release: the next thread that adopts the leaf comes after our last use. Partner: leaf_adopt(). */

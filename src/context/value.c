@@ -204,19 +204,23 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     int error = xctx__var_number(var);
     if (error)
         return error;
+    const xctx_context *before = slot->current;
     if (!xctx__context_ensure(slot))
         return -ENOMEM;
     entry.id = xctx__var_id(var);
     entry.flags = xctx__var_map_flags(var);
     entry.is_cell = xctx__var_flags(var) & VAR_CELL;
     error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
-    if (error)
+    if (error) {
+        xctx__context_unensure(slot, before);
         return error;
+    }
     /* Only now: `retain` may have entered and left contexts. */
     xctx_context *context = xctx__context_ensure(slot);
     error = !context || context->lets + lets > UINT16_MAX ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
     if (error) {
         xctx__var_unref_word(var, entry.word);
+        xctx__context_unensure(slot, before);
         return error;
     }
     if (ret_token)
@@ -497,10 +501,13 @@ int xctx_merge(xctx_context *child)
 
     if (!child)
         return -EINVAL;
+    const xctx_context *before = slot->current;
     xctx_context *context = xctx__context_ensure(slot);
     struct map *there = context ? xctx__context_share(slot, child) : NULL;
-    if (!there)
+    if (!there) {
+        xctx__context_unensure(slot, before);
         return -ENOMEM;
+    }
     struct map *here = xctx__context_share(slot, context);
     struct merge merge = {.slot = slot, .here = here};
     int error = here ? xctx__map_each(there, merge_entry, &merge) : -ENOMEM;
@@ -510,6 +517,7 @@ int xctx_merge(xctx_context *child)
     if (error) {
         if (merge.map)
             xctx__map_unref(slot, merge.map);
+        xctx__context_unensure(slot, before);
     } else if (merge.map) {
         replace_map(slot, slot->current, merge.map, 0);
     }

@@ -30,12 +30,14 @@ xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
     bound = xctx__allocate(sizeof(*bound));
     if (!bound)
         return NULL;
+    const xctx_context *before = xctx__slot.current;
     bound->context = xctx_copy_current_with(capture);
     first = bound->context ? xctx__context_copy_new(&xctx__slot, bound->context) : NULL;
     if (!first || xctx__context_hand_over(bound->context) || xctx__context_hand_over(first)) {
         xctx_unref(first);
         xctx_unref(bound->context);
         xctx__free(bound);
+        xctx__context_unensure(&xctx__slot, before);
         return NULL;
     }
     atomic_init(&bound->refs, 1);
@@ -50,11 +52,6 @@ xctx_bound *xctx_bind(void *(*fn)(void *), void *arg)
     return xctx_bind_with(fn, arg, 0);
 }
 
-static void call_end(void *context)
-{
-    xctx__context_leave(context);
-}
-
 int xctx_bound_run(xctx_bound *bound, void **ret_result)
 {
     if (!bound)
@@ -64,13 +61,14 @@ int xctx_bound_run(xctx_bound *bound, void **ret_result)
                                 : NULL;
     if (!context)
         context = xctx_copy(bound->context);
+    struct run run = {.context = context, .outer = xctx__slot.current};
     int error = context ? xctx_enter(context) : -ENOMEM;
     xctx_unref(context); /* alive until it is left */
     if (error)
         return error;
     void *result;
     /* Also done when an exception or the end of the thread comes through here. */
-    pthread_cleanup_push(call_end, context);
+    pthread_cleanup_push(xctx__run_end, &run);
     result = bound->fn(bound->arg);
     pthread_cleanup_pop(1);
     if (ret_result)

@@ -47,10 +47,15 @@ xctx_context *xctx_copy_current_with(unsigned capture)
 
     if (capture & ~XCTX_CAPTURE_STATE)
         return NULL;
+    const xctx_context *before = xctx__slot.current;
     xctx_context *copy = xctx_copy_current();
     if (!copy || !(capture & XCTX_CAPTURE_STATE))
         return copy;
     for (xctx_var *var = xctx__var_captured(); var && !error; var = xctx__var_captured_next(var))
         error = capture_one(&xctx__slot, copy, var);
-    return error ? xctx_unref(copy) : copy;
+    if (!error)
+        return copy;
+    xctx_unref(copy);
+    xctx__context_unensure(&xctx__slot, before);
+    return NULL;
 }

@@ -28,7 +28,7 @@ static void *begin(void *argument)
     xctx_enter(start.context);
     xctx_unref(start.context); /* alive until it is left */
     void *result = start.fn(start.arg);
-    xctx__context_leave(start.context);
+    xctx__run_end(&(struct run){.context = start.context});
     return result;
 }
 
@@ -42,6 +42,7 @@ int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, 
     if (!start)
         return EAGAIN;
     *start = (struct start){.fn = fn, .arg = arg};
+    const xctx_context *before = xctx__slot.current;
     start->context = xctx_copy_current();
     start->record = start->context ? xctx__record_reserve() : NULL;
     if (start->record && xctx__context_hand_over(start->context) == 0)
@@ -51,6 +52,7 @@ int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, 
             xctx__record_unreserve(start->record);
         xctx_unref(start->context);
         xctx__free(start);
+        xctx__context_unensure(&xctx__slot, before);
     }
     return error;
 }
