@@ -16,7 +16,7 @@
 #define SAMPLE_NS 200000.0
 #define PARTS 5
 
-static const bench_group *const groups[] = {&bench_contexts, &bench_values,  &bench_handover,
+static const bench_group *const groups[] = {&bench_contexts, &bench_values, &bench_handover,
                                             &bench_threads,  &bench_memory, &bench_yardsticks};
 
 static bench_result results[MOST_ROWS];
@@ -129,8 +129,7 @@ static void select_rows(const char *only)
         for (int i = 0; i < count; i++)
             if (!only || strstr(rows[i].name, only) || strstr(groups[g]->title, only)) {
                 bench_check(result_count < MOST_ROWS, "too many rows");
-                results[result_count++] =
-                    (bench_result){.group = groups[g], .row = &rows[i], .instructions = {-1, -1}};
+                results[result_count++] = (bench_result){.group = groups[g], .row = &rows[i], .instructions = {-1, -1}};
             }
     }
 }
@@ -166,16 +165,35 @@ int main(int argc, char **argv)
     int rounds = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
-        case 'o': only = optarg; break;
-        case 'r': rounds = atoi(optarg); break;
-        case 'c': counts = optarg; break;
-        case 'j': json = optarg; break;
-        case 's': strict = true; break;
-        case 'l': list = true; break;
-        case 'n': count = true; break;
-        case 'm': return bench_memory_child(optarg);
-        case 'h': usage(stdout); return 0;
-        default: usage(stderr); return 2;
+        case 'o':
+            only = optarg;
+            break;
+        case 'r':
+            rounds = atoi(optarg);
+            break;
+        case 'c':
+            counts = optarg;
+            break;
+        case 'j':
+            json = optarg;
+            break;
+        case 's':
+            strict = true;
+            break;
+        case 'l':
+            list = true;
+            break;
+        case 'n':
+            count = true;
+            break;
+        case 'm':
+            return bench_memory_child(optarg);
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return 2;
         }
     }
     if (optind < argc || rounds < 0 || rounds > MOST_ROUNDS) {

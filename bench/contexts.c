@@ -176,8 +176,7 @@ BENCH_LOOP let(long n)
 {
     xctx_var *var = the_scene.target;
     for (long i = 0; i < n; i++) {
-        XCTX_LET(var, the_scene.value[0])
-        {
+        XCTX_LET (var, the_scene.value[0]) {
             bench_use(var);
         }
         else
@@ -333,8 +332,10 @@ BENCH_LOOP general_dynamic_through_pointer(long n)
 
 /* The name, the two loops, how many variables; then the rest by name. */
 #define ROW(name_, ours_, peer_, variables_, ...)                                                                      \
-    {.name = name_, .run = {ours_, peer_}, .setup = scene_open, .teardown = scene_close, .variables = variables_,     \
-     __VA_ARGS__}
+    {                                                                                                                  \
+        .name = name_, .run = {ours_, peer_}, .setup = scene_open, .teardown = scene_close, .variables = variables_,   \
+        __VA_ARGS__                                                                                                    \
+    }
 
 #define TLS "a raw __thread read in a function"
 
@@ -391,8 +392,7 @@ static const bench_row *value_rows(int *ret_count)
         ROW("counted: get, 8", get, py_get, 8, .must = 0.40, .kind = SCENE_COUNTED),
         ROW("counted: copy + release, 8", copy, py_copy, 8, .must = 0.50, .goal = 0.35, .kind = SCENE_COUNTED),
         ROW("counted: set + reset, 8", set_reset, py_set_reset, 8, .must = 0.10, .goal = 0.04, .kind = SCENE_COUNTED),
-        ROW("counted: set + reset, 64", set_reset, py_set_reset, 64, .must = 0.10, .goal = 0.03,
-            .kind = SCENE_COUNTED),
+        ROW("counted: set + reset, 64", set_reset, py_set_reset, 64, .must = 0.10, .goal = 0.03, .kind = SCENE_COUNTED),
         ROW("counted: set + drop, 8", set_drop, py_set_drop, 8, .kind = SCENE_COUNTED),
         ROW("counted: XCTX_LET, 8", let, py_set_reset, 8, .kind = SCENE_COUNTED),
         ROW("counted: life, 8", life, py_life, 8, .must = 0.40, .goal = 0.25, .kind = SCENE_COUNTED),

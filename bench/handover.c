@@ -14,6 +14,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "arch/arch.h"
+
 #define BATCH 256
 
 enum turn { TURN_MAIN, TURN_XCTX, TURN_PYTHON, TURN_STOP };
@@ -30,9 +32,7 @@ static void pause_until(enum turn turn, bool or_any_other)
 {
     for (unsigned spins = 1; (atomic_load_explicit(&worker.turn, memory_order_acquire) == (int)turn) == or_any_other;
          spins++) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
+        xctx__cpu_relax();
         if (spins % 4096 == 0)
             sched_yield();
     }
@@ -205,15 +205,37 @@ BENCH_LOOP crowd_peer(long n)
 static const bench_row *rows(int *ret_count)
 {
     static const bench_row rows[] = {
-        {.name = "life across two threads, 8", .run = {across, py_across}, .setup = open_worker,
-         .teardown = close_worker, .variables = 8, .per = BATCH, .uncounted = true},
-        {.name = "atomic: across two, 8", .run = {across, py_across}, .setup = open_worker,
-         .teardown = close_worker, .variables = 8, .per = BATCH, .uncounted = true, .kind = SCENE_ATOMIC},
-        {.name = "xctx_thread_create + join", .run = {thread_create, thread_create_peer}, .setup = scene_open,
-         .teardown = scene_close, .variables = 8, .must = 1.05, .peer_name = "pthread_create + join", .rounds = 401,
+        {.name = "life across two threads, 8",
+         .run = {across, py_across},
+         .setup = open_worker,
+         .teardown = close_worker,
+         .variables = 8,
+         .per = BATCH,
          .uncounted = true},
-        {.name = "  100 at once, then join", .run = {crowd, crowd_peer}, .setup = scene_open,
-         .teardown = scene_close, .variables = 8, .per = CROWD, .peer_name = "pthread_create + join",
+        {.name = "atomic: across two, 8",
+         .run = {across, py_across},
+         .setup = open_worker,
+         .teardown = close_worker,
+         .variables = 8,
+         .per = BATCH,
+         .uncounted = true,
+         .kind = SCENE_ATOMIC},
+        {.name = "xctx_thread_create + join",
+         .run = {thread_create, thread_create_peer},
+         .setup = scene_open,
+         .teardown = scene_close,
+         .variables = 8,
+         .must = 1.05,
+         .peer_name = "pthread_create + join",
+         .rounds = 401,
+         .uncounted = true},
+        {.name = "  100 at once, then join",
+         .run = {crowd, crowd_peer},
+         .setup = scene_open,
+         .teardown = scene_close,
+         .variables = 8,
+         .per = CROWD,
+         .peer_name = "pthread_create + join",
          .uncounted = true},
     };
     *ret_count = sizeof(rows) / sizeof(rows[0]);

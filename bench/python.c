@@ -29,5 +29,5 @@ const char *bench_python_name(void)
 const char *bench_python_library(void)
 {
     Dl_info info;
-    return dladdr(__extension__(void *)Py_GetVersion, &info) && info.dli_fname ? info.dli_fname : "?";
+    return dladdr(__extension__(void *) Py_GetVersion, &info) && info.dli_fname ? info.dli_fname : "?";
 }

@@ -69,7 +69,9 @@ void bench_table(const bench_result *results, int count)
         if (strcmp(peer, bench_peer_name(result)) != 0)
             printf(" against %s:\n", peer = bench_peer_name(result));
         printf("%-27s %6s %6s %5s", row->name, figure(result->value[BENCH_OURS]), figure(result->value[BENCH_PEER]),
-               number(result->ratio < 0 ? 0 : result->ratio, result->ratio < 0.1 ? 3 : result->ratio < 100 ? 2 : 0));
+               number(result->ratio < 0 ? 0 : result->ratio, result->ratio < 0.1   ? 3
+                                                             : result->ratio < 100 ? 2
+                                                                                   : 0));
         printf(" %3s %4s %4s %4s %5s %5s\n", row->rounds == 1 ? "" : number(100 * result->spread, 0),
                bound(row->must, row->must_value), bound(row->goal, 0), verdicts[bench_judge(result)],
                number(result->instructions[BENCH_OURS], 0), number(result->instructions[BENCH_PEER], 0));
@@ -111,8 +113,11 @@ static void json_number(FILE *file, const char *key, double value, bool known)
 /* "ns" and "peer_ns" are in the row's "unit", which is "ns" but for memory. */
 int bench_json(const char *path, const bench_result *results, int count)
 {
-    static const char *const holds[] = {[BENCH_NO_BOUND] = "null", [BENCH_MISSED] = "false", [BENCH_SHORT] = "null",
-                                        [BENCH_HELD] = "true", [BENCH_GOAL] = "true"};
+    static const char *const holds[] = {[BENCH_NO_BOUND] = "null",
+                                        [BENCH_MISSED] = "false",
+                                        [BENCH_SHORT] = "null",
+                                        [BENCH_HELD] = "true",
+                                        [BENCH_GOAL] = "true"};
     FILE *file = fopen(path, "w");
     if (!file)
         return -1;

@@ -181,8 +181,13 @@ static const bench_row *rows(int *ret_count)
             static const char *const suffix[] = {"", ", CPU time", ", atomic"};
             snprintf(names[count], sizeof(names[count]), "%d thread%s%s", threads, threads == 1 ? "" : "s",
                      suffix[form]);
-            rows[count] = (bench_row){.name = names[count], .sample = sample, .setup = setup, .teardown = teardown,
-                                      .variables = threads, .per = form == 1, .uncounted = true,
+            rows[count] = (bench_row){.name = names[count],
+                                      .sample = sample,
+                                      .setup = setup,
+                                      .teardown = teardown,
+                                      .variables = threads,
+                                      .per = form == 1,
+                                      .uncounted = true,
                                       .must = form == 0 ? 1 / 0.9 : 0,
                                       .kind = form == 2 ? SCENE_ATOMIC : SCENE_DEFINED};
             count++;

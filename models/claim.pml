@@ -43,8 +43,9 @@
 #define CLAIM 0
 #define REFS 1
 #define USED 2
-#define DATA 3
-#define WINDOW 4
+#define LAST 3 /* CONTEXT_LAST */
+#define DATA 4
+#define WINDOW 5
 
 byte memory[WINDOW + THREADS];
 byte buffered[THREADS];           /* how many stores the buffer has, the oldest first */
@@ -384,29 +385,54 @@ inline destroy()
 /* xctx_exit(). */
 inline exit()
 {
-    window_open();
-    load(CLAIM, claim);
     if
-    :: claim == OF(HELD, me) ->
-        load(REFS, value);
-        now_left();
-        if
-        :: value == 0 -> window_close(); destroy()
-        :: else ->
-            value = 0;
-#ifdef EXIT_AFTER_WINDOW
-            window_close();
-            claim_exit()
-#else
-            claim_exit();
-            window_close()
+    :: skip /* there is nothing to undo */
+    :: true ->
+        /* exit_slowly(): CONTEXT_APPLIED */
+        lock();
+#ifdef LAST_CLEARED_EARLY
+        store(LAST, false);
 #endif
+        unlock(claim);
+        claim = 0;
+        /* xctx__hooks_undo(), in which the operation may leave the context itself. */
+        if
+        :: skip
+        :: slow = true
         fi
+    fi;
+    if
+    :: slow
     :: else ->
-        window_close();
+        window_open();
+        load(CLAIM, claim);
+        if
+        :: claim == OF(HELD, me) ->
+            claim = 0;
+            load(LAST, value);
+            if
+            :: value -> value = 0; slow = true; window_close()
+            :: else ->
+                now_left();
+#ifdef EXIT_AFTER_WINDOW
+                window_close();
+                claim_exit()
+#else
+                claim_exit();
+                window_close()
+#endif
+            fi
+        :: else -> claim = 0; slow = true; window_close()
+        fi
+    fi;
+    if
+    :: slow ->
+        /* exit_slowly() */
+        slow = false;
         lock();
         assert(ENTERED(claim) && WHO(claim) == me);
         claim = 0;
+        store(LAST, false);
         now_left();
         load(REFS, value);
         if
@@ -415,8 +441,8 @@ inline exit()
 #endif
         :: else -> value = 0; claim_exit()
         fi
-    fi;
-    claim = 0
+    :: else
+    fi
 }
 
 /* xctx_unref(). */
@@ -430,7 +456,6 @@ inline unref()
         load(USED, value);
         if
         :: claim == OF(KEPT, me) || !value -> value = 0; destroy(); done = true
-        :: claim == OF(HELD, me) && value -> value = 0; store(REFS, 0); done = true
         :: else -> value = 0
         fi
     :: else
@@ -463,7 +488,12 @@ inline unref()
             lock();
             d_step { buffered[me] == 0 -> assert(alive); refs = memory[REFS]; memory[REFS]-- };
             if
-            :: refs != 1 || ENTERED(claim) -> unlock(claim)
+            :: refs == 1 && ENTERED(claim) ->
+#ifndef LAST_NOT_SET
+                store(LAST, true);
+#endif
+                unlock(claim)
+            :: refs != 1 -> unlock(claim)
             :: else -> destroy()
             fi
 #endif
@@ -483,7 +513,7 @@ proctype thread(byte me)
     bool has = true;
     bool in;
     byte claim, value, refs, i;
-    bool swapped, done;
+    bool swapped, slow, done;
 
     do
     :: atomic { left > 0 && has && !in -> left--};

@@ -3,8 +3,8 @@
  * Counting references to maps, with pins (src/context/context_internal.h).
  *
  * Thread 0 has a context entered, the others none yet. Each thread copies its current context, copies that of another
- * thread, takes any copy and releases it or enters it (one deep in another), sets a variable in its current context,
- * and leaves that. BUDGET bounds all that but releasing and leaving; in the end everything is released.
+ * thread, takes any copy and copies it, releases it or enters it (one deep in another), sets a variable in its current
+ * context, and leaves that. BUDGET bounds all that but releasing and leaving; in the end everything is released.
  *
  * A context that nobody has entered and that was never pinned is no more than a reference to its map: `copies` has how
  * many there are of each. One that was pinned before it was left is `parked`. Of all the places where a reference to
@@ -209,7 +209,17 @@ inline take()
 #define end_put() end_change()
 #endif
 
-/* xctx_var_set(): store() and replace_map(). */
+/* xctx__map_ref(): xctx__context_copy_new() of a copy that nobody else knows yet. */
+inline copy_copy()
+{
+    if
+    :: PIN_MAP == map && copied < BATCH -> d_step { assert(live[map]); copied++; truth[map]++ }
+    :: else -> d_step { assert(live[map]); refs[map]++; truth[map]++ }
+    fi;
+    d_step { copies[map] = copies[map] + 2; map = NONE }
+}
+
+/* xctx_var_set(): store() and replace_map(), or set_copying(), which does the same where the map is that of the pin. */
 inline set()
 {
     begin_put();
@@ -319,6 +329,8 @@ proctype thread(byte me)
         fi
     :: atomic { MAY_ENTER && SOME_COPY -> left--; take(); enter(map, 0); map = NONE }
     :: d_step { MAY_ENTER && parked != NONE -> left--; enter(parked, parked_owed); parked = NONE; parked_owed = 0 }
+    :: atomic { left > 0 && SOME_COPY -> left--; take() };
+        copy_copy()
     :: atomic { SOME_COPY -> take(); truth[map]-- }; /* xctx_unref() of its last reference */
         unref_map(map);
         map = NONE

@@ -7,7 +7,9 @@
  * thread's slot, a bounds check, a load. Everything else is left to the library. The exported function is there all
  * the same, for unoptimised code, pointers to it and other languages; define XCTX_NO_INLINE to always call it.
  *
- * The layouts below are part of the binary interface of libxctx.so.0.
+ * The layouts below are part of the binary interface of libxctx.so.0; map.c, cell.c and value.c assert that they are
+ * the library's. The atomics are relaxed: a number and flags that matter were seen by whoever set the variable in the
+ * map that is read here (number_locked() in var.c).
  *
  * The slot is read by assembly that the compiler must repeat each time, not by a _Thread_local variable: the compiler
  * may keep the address of one across calls, and a call may switch to another stack that goes on on another thread.
@@ -17,9 +19,7 @@
 
 #include <xctx/var.h>
 
-#if defined(__x86_64__) && defined(__LP64__) && !defined(XCTX_NO_INLINE)
-#define XCTX__HAS_INLINE 1
-#elif defined(__aarch64__) && defined(__LP64__) && !defined(XCTX_NO_INLINE)
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__LP64__) && !defined(XCTX_NO_INLINE)
 #define XCTX__HAS_INLINE 1
 #endif
 
@@ -28,6 +28,7 @@
 XCTX_BEGIN
 
 /** @cond internal */
+/* The beginning of struct map. */
 struct xctx__map_head {
     int64_t refs_;
     uint32_t limit_;
@@ -39,7 +40,7 @@ struct xctx__map_head {
     /* `limit_` words follow */
 };
 
-enum { XCTX__VAR_CELL = 4 };
+enum { XCTX__VAR_CELL = 4 }; /* in flags_ of a variable: its words point to cells, which begin with the value */
 
 extern inline __attribute__((gnu_inline, always_inline)) const struct xctx__map_head *xctx__root(void)
 {

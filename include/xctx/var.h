@@ -25,8 +25,7 @@
 
 XCTX_BEGIN
 
-/** The one pointer that cannot be a value: it is no address, and the library marks variables that are not set with it.
- */
+/** The one pointer that cannot be a value: it is no address, and marks variables that are not set. */
 #define XCTX_RESERVED_VALUE ((void *)(uintptr_t)UINT64_C(0xa85e47c0de1ec7ed))
 
 /** What copying a context does with a variable that is set in it. */
@@ -56,7 +55,8 @@ typedef struct xctx_var_options {
     /** Reads the value from the running thread, for XCTX_CAPTURE_STATE, and returns one that the context owns; NULL:
      * there is nothing to capture; XCTX_RESERVED_VALUE: memory ran out. */
     void *(*capture)(void);
-    /** Applies a value to the running thread when a context that holds it is entered; returns what `leave` needs. */
+    /** Applies a value, which may be NULL, to the running thread when a context that holds it is entered; returns what
+     * `leave` needs. */
     void *(*enter)(void *value);
     /** Undoes `enter` when that context is left. */
     void (*leave)(void *saved);
@@ -219,7 +219,8 @@ XCTX_API void xctx_token_drop(xctx_token *token);
  * the thread ends in the block, its contexts go anyway. `break` and `continue` leave the block, not a loop around it.
  *
  * Undoing cannot fail. Nothing is allocated unless the current context shares its map with a copy, is new, or is too
- * small for the variable; if memory runs out then, the block is not run, but an `else` behind it is:
+ * small for the variable, or the variable has a `release` operation; if memory runs out then, the block is not run, but
+ * an `else` behind it is:
  *
  *     XCTX_LET(&request_id, id) {
  *         handle();

@@ -87,7 +87,7 @@ static void cell_finish(struct cell *cell)
 
 void xctx__cell_unref(struct cell *cell)
 {
-    /* Acquire: everything that others did with the value comes before its release. */
+    /* Acquire: everything that others did with the value comes before its release. Partner: their subtraction here. */
     if (atomic_load_explicit(&cell->refs, memory_order_acquire) == 1 ||
         atomic_fetch_sub_explicit(&cell->refs, 1, memory_order_acq_rel) == 1)
         cell_finish(cell);

@@ -24,6 +24,7 @@ struct cell *xctx__cell_create(void *value, void (*release)(void *));
 /* Gives back a cell that nobody has seen, without releasing its value. */
 void xctx__cell_discard(struct cell *cell);
 
+/* Relaxed: the caller has a reference. */
 static inline struct cell *xctx__cell_ref(struct cell *cell)
 {
     atomic_fetch_add_explicit(&cell->refs, 1, memory_order_relaxed);
@@ -33,8 +34,9 @@ static inline struct cell *xctx__cell_ref(struct cell *cell)
 /* With the last reference the value is released: now, or if a release runs on this thread, right after that. */
 void xctx__cell_unref(struct cell *cell);
 
-/* Frees the running thread's spare cells. */
 struct record;
+
+/* Frees the running thread's spare cells. */
 void xctx__cell_trim(struct record *record);
 
 #endif

@@ -2,7 +2,6 @@
 /* The claim: see claim.h for the states and the protocol. */
 #include "claim.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <time.h>
@@ -11,16 +10,20 @@
 #include "context_internal.h"
 #include "memory.h"
 
+/* The first so many waits are pauses of the processor, those up to the second number give the processor up, all further
+   ones sleep. */
+enum { WAITS_RELAXED = 64, WAITS_YIELDED = 128, SLEEP_NS = 50000 };
+
 void xctx__claim_wait(unsigned *tries)
 {
     unsigned n = (*tries)++;
 
-    if (n < 64) {
+    if (n < WAITS_RELAXED) {
         xctx__cpu_relax();
-    } else if (n < 128) {
+    } else if (n < WAITS_YIELDED) {
         sched_yield();
     } else {
-        const struct timespec pause = {.tv_nsec = 50000};
+        const struct timespec pause = {.tv_nsec = SLEEP_NS};
         nanosleep(&pause, NULL);
     }
 }

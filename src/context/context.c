@@ -44,6 +44,18 @@ xctx_context *xctx__context_create(struct record *record, struct map *root)
     return context;
 }
 
+struct extra *xctx__context_extra(xctx_context *context)
+{
+    if (!context->extra) {
+        struct extra *extra = xctx__allocate(sizeof(*extra));
+        if (!extra)
+            return NULL;
+        *extra = (struct extra){0};
+        context->extra = extra;
+    }
+    return context->extra;
+}
+
 /* Nobody refers to the context or has it entered. */
 static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_context *context)
 {
@@ -62,7 +74,7 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
     } else {
         xctx__pool_put(slot->record, context);
     }
-    xctx__leaves_free(ready);
+    xctx__ready_free(ready);
     /* Acquire: see the last reads of those who gave their reference back before. */
     if (owed != 0 || atomic_load_explicit(&root->refs, memory_order_acquire) != 1 || !xctx__ready_keep(slot, root))
         xctx__map_unpin(slot, root, owed);
@@ -314,7 +326,7 @@ xctx_context *xctx_copy_current(void)
 
 /* ---- entering and leaving ---- */
 
-/* After a switch. */
+/* After a switch. Returns 0, so that who has switched can end with it. */
 static inline int notify(struct slot *slot)
 {
     if (XCTX__UNLIKELY(atomic_load_explicit(&xctx__watchers, memory_order_relaxed)))
@@ -400,7 +412,7 @@ int xctx_enter(xctx_context *context)
     return XCTX__LIKELY(kept) ? enter_claimed(slot, context) : enter_slowly(slot, context);
 }
 
-/* With hooks to undo, or with the claim revoked meanwhile; or not to be left at all. */
+/* With hooks to undo, a ready map to drop, or the claim revoked meanwhile; or not to be left at all. */
 static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context *context)
 {
     struct record *record = slot->record;

@@ -44,6 +44,7 @@
 #include "memory.h"
 #include "ready.h"
 #include "record.h"
+#include "share.h"
 
 #define PIN (INT64_C(1) << XCTX__PIN_BITS)
 
@@ -159,12 +160,7 @@ void xctx__watch_notify(struct slot *slot);
    are watchers MAP_ANY. So one test tells both. */
 extern _Atomic uint32_t xctx__enter_mask __attribute__((visibility("hidden")));
 
-/* Takes another reference to a map, and gives one back. `slot` is the running thread's. */
-static inline struct map *xctx__map_ref(struct slot *slot, struct map *map);
-static inline void xctx__map_unref(struct slot *slot, struct map *map);
-
-#include "share.h"
-
+/* Takes another reference to a map. `slot` is the running thread's. */
 static inline struct map *xctx__map_ref(struct slot *slot, struct map *map)
 {
     if (slot->pin_map == map && slot->pin_copied < XCTX__PIN_BATCH)
@@ -174,6 +170,7 @@ static inline struct map *xctx__map_ref(struct slot *slot, struct map *map)
     return map;
 }
 
+/* Gives one reference to a map back. `slot` is the running thread's. */
 static inline void xctx__map_unref(struct slot *slot, struct map *map)
 {
     if (slot->pin_map == map) {
@@ -188,22 +185,22 @@ static inline void xctx__map_unref(struct slot *slot, struct map *map)
         xctx__map_free(map);
 }
 
-/* Puts what the slot has counted for its pin into that context's `owed`, and the pin out of use; the second where there
-   is no ready map, which then calls nothing. */
-static inline void xctx__pin_fold_unready(struct slot *slot);
-static inline void xctx__pin_fold(struct slot *slot)
-{
-    if (slot->ready)
-        xctx__ready_drop(slot);
-    xctx__pin_fold_unready(slot);
-}
-
+/* Puts what the slot has counted for its pin into that context's `owed`, and the pin out of use. There is no ready map:
+   calls nothing. */
 static inline void xctx__pin_fold_unready(struct slot *slot)
 {
     if (slot->pin)
         slot->pin->owed += (int64_t)(slot->pin_copied - slot->pin_dropped);
     slot->pin = NULL;
     slot->pin_map = NULL;
+}
+
+/* The same where there may be a ready map, which goes first. */
+static inline void xctx__pin_fold(struct slot *slot)
+{
+    if (slot->ready)
+        xctx__ready_drop(slot);
+    xctx__pin_fold_unready(slot);
 }
 
 /* Puts the pin of an entered context to use. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What each file with a lock does around fork(): record.c calls these, in this order and the reverse. */
+/*
+ * What the files with a lock do around fork(): record.c calls these, outermost lock first, and in reverse afterwards.
+ * pycontext.c, which stands on the public functions, has fork handlers of its own.
+ */
 #ifndef XCTX_CONTEXT_FORK_H
 #define XCTX_CONTEXT_FORK_H
 

@@ -6,7 +6,6 @@
  * nothing, or goes through. The operations may change the context: they are called for the map as it was.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "context_internal.h"
 #include "var_internal.h"
@@ -20,18 +19,6 @@ static int count_hooked(uint32_t id, void *word, bool is_cell, void *user)
     if (xctx__var_at(id)->options_.enter)
         ++*count;
     return 0;
-}
-
-struct extra *xctx__context_extra(xctx_context *context)
-{
-    if (!context->extra) {
-        struct extra *extra = xctx__allocate(sizeof(*extra));
-        if (!extra)
-            return NULL;
-        *extra = (struct extra){0};
-        context->extra = extra;
-    }
-    return context->extra;
 }
 
 int xctx__hooks_reserve(struct extra *extra, const struct map *map)

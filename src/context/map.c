@@ -16,7 +16,10 @@ struct map xctx__map_empty = {.refs = INT64_C(1) << 60, .flags = MAP_ANY};
 
 _Static_assert(offsetof(struct map, limit) == offsetof(struct xctx__map_head, limit_), "inline.h");
 _Static_assert(offsetof(struct map, words) == sizeof(struct xctx__map_head), "inline.h");
+_Static_assert(XCTX__FLAT_LIMIT <= sizeof(xctx__map_empty.cells) * 8, "a bit for each word");
+_Static_assert(XCTX__FLAT_LIMIT <= XCTX__SMALLEST_MAP << (XCTX__MAP_SIZES - 1), "spares are kept of each size");
 
+/* How long an array has to be in which that number has a place: a power of two. */
 static uint32_t limit_for(uint32_t id)
 {
     uint32_t limit = XCTX__SMALLEST_MAP;

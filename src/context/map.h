@@ -93,19 +93,21 @@ void xctx__map_trim(struct record *record);
 /* Calls fn for every entry that is present, in the order of the numbers, until it returns non-zero. */
 int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, bool is_cell, void *user), void *user);
 
-/* ---- for those who cannot wait: maps that are nothing but an array of plain words ---- */
+/* ---- inline, for the quick paths ---- */
 
+/* Whether a map is nothing but an array of plain words: it can be copied and dropped without looking at them. */
 static inline bool xctx__map_is_plain(const struct map *map)
 {
     return !(map->flags & MAP_CELLS) && !map->rest;
 }
 
+/* Which of the XCTX__MAP_SIZES an array of that length, not 0, has. */
 static inline uint32_t xctx__map_size(uint32_t limit)
 {
     return (uint32_t)__builtin_ctz(limit) - (uint32_t)__builtin_ctz(XCTX__SMALLEST_MAP);
 }
 
-/* There must be one. */
+/* A spare map with an array of that length; nothing in it is set but the limit. There must be one. */
 static inline struct map *xctx__map_take_spare(struct record *record, uint32_t limit)
 {
     uint32_t size = xctx__map_size(limit);
@@ -116,7 +118,8 @@ static inline struct map *xctx__map_take_spare(struct record *record, uint32_t l
     return map;
 }
 
-/* Keeps the memory of a map that is not empty for the thread's next ones. False: there are enough. */
+/* Keeps the memory of a map, which is not xctx__map_empty, for the thread's next ones. False: there are enough; of each
+   larger size that is half as many. */
 static inline bool xctx__map_put_spare(struct record *record, struct map *map)
 {
     uint32_t size = xctx__map_size(map->limit);
@@ -129,7 +132,7 @@ static inline bool xctx__map_put_spare(struct record *record, struct map *map)
     return true;
 }
 
-/* In chunks of a constant size: a call costs more than copying so little. */
+/* Into an array that is as long or longer. In chunks of a constant size: a call costs more than copying so little. */
 static inline void xctx__map_copy_words(struct map *to, const struct map *from)
 {
     for (uint32_t i = 0; i < from->limit; i += XCTX__SMALLEST_MAP)

@@ -9,28 +9,31 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#if defined(__has_feature)
+/* gcc says it by a macro of its own, clang by a feature. */
+#if defined(__SANITIZE_ADDRESS__)
+#define XCTX__HAS_ASAN 1
+#elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
+#define XCTX__HAS_ASAN 1
 #endif
 #endif
 
 enum {
-    XCTX__SMALLEST_MAP = 8, /* entries; each size is twice the one before */
-    XCTX__MAP_SIZES = 6,
+    XCTX__SMALLEST_MAP = 8, /* words; each size of a map's array is twice the one before */
+    XCTX__MAP_SIZES = 6,    /* 8 to 256 words */
 };
 
 #ifdef XCTX_TEST_BUILD
 #include <xctx/base.h>
 
 enum {
-    XCTX__FLAT_LIMIT = 8,    /* variables with a smaller number live in the map's array */
+    XCTX__FLAT_LIMIT = 8,    /* variables with a smaller number live in the map's array: 256 as shipped */
     XCTX__TRIE_BITS = 2,     /* log2 of a trie node's children */
     XCTX__FREE_LIMIT = 2,    /* objects of a kind that a thread keeps for its next allocation */
     XCTX__HAND_OVERS = 2,    /* see record.h */
     XCTX__VAR_PAGE_BITS = 4, /* log2 of the variables in one page of the table of variables */
     XCTX__VAR_PAGES = 64,    /* how many pages there can be */
-    XCTX__PIN_BITS = 12,     /* see context_internal.h */
+    XCTX__PIN_BITS = 12,     /* log2 of a pin: see context_internal.h */
     XCTX__PIN_BATCH = 1 << 8,
     XCTX__LEAF_MOST = 1 << 4, /* see share.h */
 };
@@ -46,7 +49,7 @@ void *xctx__allocate_aligned(size_t alignment, size_t size);
 enum {
     XCTX__FLAT_LIMIT = 256,
     XCTX__TRIE_BITS = 5,
-#ifdef __SANITIZE_ADDRESS__
+#ifdef XCTX__HAS_ASAN
     XCTX__FREE_LIMIT = 0, /* let the sanitizer see each object freed */
 #else
     XCTX__FREE_LIMIT = 128,
@@ -70,7 +73,7 @@ static inline void *xctx__allocate_aligned(size_t alignment, size_t size)
 }
 #endif
 
-#if defined(XCTX_TEST_BUILD) || defined(__SANITIZE_ADDRESS__)
+#if defined(XCTX_TEST_BUILD) || defined(XCTX__HAS_ASAN)
 #define XCTX__POOLED 0 /* see pool.h */
 #else
 #define XCTX__POOLED 1

@@ -2,21 +2,25 @@
 /*
  * Memory for contexts: see pool.h.
  *
- * `lock` guards everything here. Slabs with free contexts are in a list, the ones that are not full.
+ * A slab is an aligned block of pages with its head at the beginning and contexts behind. `slabs` lists those that have
+ * a free context; a slab whose contexts are all taken is in no list, and found again by the address of the first one
+ * that comes back. `lock` guards slabs and list. A record's list of free contexts belongs to its thread and needs no
+ * lock.
  *
- * Builds that look for errors (address sanitizer, fault injection) take every context from the allocator instead, so
- * that each one counts.
+ * Builds that look for errors (XCTX__POOLED is 0: address sanitizer, fault injection) take every context from the
+ * allocator instead, so that each one counts.
  */
 #include "pool.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include "context_internal.h"
 #include "fork.h"
 #include "memory.h"
 
+/* How many contexts a thread takes from the slabs at a time, and keeps when it gives back. */
 enum { BATCH = XCTX__FREE_LIMIT / 2 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -32,16 +36,14 @@ void xctx__pool_after_fork(void)
 }
 
 #if XCTX__POOLED
-#include <sys/mman.h>
-
 #define SLAB_SIZE ((size_t)1 << 16)
 
 struct slab {
-    struct slab *next; /* in the list of slabs with free contexts */
+    struct slab *next; /* in `slabs`, as long as `free_count` is not 0 */
     struct slab *previous;
     xctx_context *free; /* linked by `previous` */
     uint32_t free_count;
-    uint32_t fresh; /* how many contexts, from the end of the slab, were never used */
+    uint32_t fresh; /* how many contexts, the last ones of the slab, were never used; they are free, too */
 };
 
 enum { CONTEXTS = (SLAB_SIZE - sizeof(struct slab)) / sizeof(xctx_context) };
@@ -86,7 +88,7 @@ static bool is_aligned(const void *pages)
 
 static struct slab *slab_create(void)
 {
-    /* Behind an aligned slab the system usually puts another one. */
+    /* Usually aligned at once: the system puts mappings side by side, and the neighbour is often another slab. */
     char *pages = map_pages(SLAB_SIZE);
     if (pages && !is_aligned(pages)) {
         munmap(pages, SLAB_SIZE);
@@ -137,6 +139,7 @@ static void put_one(xctx_context *context)
     slab->free = context;
     if (slab->free_count++ == 0)
         slab_link(slab);
+    /* One slab is kept, so that a single context that comes and goes does not map and unmap it each time. */
     if (slab->free_count == CONTEXTS && (slab->next || slab->previous)) {
         slab_unlink(slab);
         munmap(slab, SLAB_SIZE);
@@ -165,7 +168,7 @@ xctx_context *xctx__pool_take(struct record *record)
     }
     pthread_mutex_lock(&lock);
     context = take_one();
-    for (uint32_t i = 1; context && i < BATCH * XCTX__POOLED; i++) {
+    for (uint32_t i = 1; context && i < BATCH; i++) {
         xctx_context *another = take_one();
         if (!another)
             break;

@@ -40,6 +40,7 @@ enum {
     SHARD_BITS = 4,
     SHARDS = 1 << SHARD_BITS,
     FIRST_ROOM = 8,
+    HOME_SHIFT = 20,
 };
 
 struct entry {
@@ -65,7 +66,8 @@ struct shard {
 static struct shard shards[] = {FOUR_SHARDS, FOUR_SHARDS, FOUR_SHARDS, FOUR_SHARDS};
 _Static_assert(sizeof(shards) / sizeof(shards[0]) == SHARDS, "each shard has its mutex");
 
-/* Fibonacci hashing: the upper bits of the product are well mixed. */
+/* Fibonacci hashing: the upper bits of the product are well mixed. The uppermost choose the shard, and those from
+   HOME_SHIFT on the place in it. */
 static uint64_t hash(const void *object)
 {
     return (uint64_t)(uintptr_t)object * UINT64_C(0x9e3779b97f4a7c15);
@@ -74,7 +76,7 @@ static uint64_t hash(const void *object)
 /* Where an object belongs in a table of that room. */
 static size_t home(const void *object, size_t room)
 {
-    return (size_t)(hash(object) >> 20) & (room - 1);
+    return (size_t)(hash(object) >> HOME_SHIFT) & (room - 1);
 }
 
 static struct shard *shard_lock(const void *object)
@@ -238,11 +240,6 @@ static enum kind registry_kind(const void *pointer)
 struct box {
     void *value;
 };
-
-/* GCC's analyzer sees no pointer any more in one that is marked, and so a leak. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
-#endif
 
 /* NULL: no memory. */
 static void *held_take(void *value)

@@ -156,3 +156,13 @@ void xctx__ready_drop(struct slot *slot)
     if (map)
         xctx__map_free(map);
 }
+
+void xctx__ready_free(struct map *maps)
+{
+    while (maps) {
+        struct map *next = (struct map *)maps->rest;
+        maps->rest = NULL;
+        xctx__map_free(maps);
+        maps = next;
+    }
+}

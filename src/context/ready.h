@@ -38,4 +38,7 @@ bool xctx__ready_keep(struct slot *slot, struct map *map);
 /* Drops the ready map of the pin in use. Its base must still be there. */
 void xctx__ready_drop(struct slot *slot);
 
+/* Frees the ready maps of leaves that were revoked, linked by `rest`. Their base must still be there. */
+void xctx__ready_free(struct map *maps);
+
 #endif

@@ -2,14 +2,14 @@
 /*
  * Threads: see record.h.
  *
- * `lock` guards the list of all records and the pool. Threads that end are noticed by the destructor of a
+ * `lock` guards the list of all records and the pool of those without a thread. Locks are taken in the order of
+ * before_fork(); otherwise no two of them are held at once. Threads that end are noticed by the destructor of a
  * thread-specific key. Key destructors of others may run later and use contexts again: the thread then gets a record
  * anew and the destructor is called once more (POSIX repeats it while there are values).
  */
 #include "record.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <string.h>
@@ -26,6 +26,7 @@ _Thread_local struct slot xctx__slot
     __attribute__((tls_model("initial-exec"))) = {.root = &xctx__map_empty, .record = &xctx__no_record};
 
 /* Its lists are empty, and take nothing. */
+_Static_assert(XCTX__MAP_SIZES == 6, "each size below");
 struct record xctx__no_record = {
     .free_context_count = UINT32_MAX,
     .free_cell_count = UINT32_MAX,

@@ -13,6 +13,11 @@
  *
  * The window. Its owner puts a context there, does a few loads and stores on it that are only valid while it has the
  * claim, and takes it out again. Nothing that may block or call out happens within. Partner: revoke() in claim.c.
+ *
+ * The other atomics are relaxed. `new_claim` and `hand_over` are hints, written by the owner (note_entering() in
+ * claim.c) and by whoever revokes: whichever value is read, only the cost differs. `gone` changes in the child of
+ * fork() alone, while that has one thread. `next` and `next_pooled` are under the lock of record.c; all else is the
+ * owner's own.
  */
 #ifndef XCTX_CONTEXT_RECORD_H
 #define XCTX_CONTEXT_RECORD_H
@@ -35,11 +40,11 @@ struct record {
     _Atomic uint32_t hand_over;   /* how many more contexts the owner makes without keeping a claim on them: set when
                                      another thread had to revoke such a claim before the first enter */
     _Atomic uint32_t gone;        /* the owner did not come along through fork() */
-    xctx_context *free_contexts;  /* the owner's own: pool.h */
-    struct map *free_maps[XCTX__MAP_SIZES]; /* the owner's own: linked by `rest` */
+    xctx_context *free_contexts;  /* linked by `previous`: pool.h */
+    struct map *free_maps[XCTX__MAP_SIZES]; /* by xctx__map_size(), linked by `rest` */
     uint8_t free_map_count[XCTX__MAP_SIZES];
     uint32_t free_context_count;
-    struct cell *free_cells; /* the owner's own: linked by `next` */
+    struct cell *free_cells; /* linked by `next` */
     uint32_t free_cell_count;
     uint32_t streak;         /* how often in a row this thread copied `streak_of` */
     xctx_context *streak_of; /* compared, never followed */

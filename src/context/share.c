@@ -2,8 +2,6 @@
 /* Copies of one context by many threads: see share.h. */
 #include "share.h"
 
-#include <assert.h>
-
 #include "context_internal.h"
 #include "memory.h"
 
@@ -82,7 +80,7 @@ void xctx__leaf_consider(struct record *record, xctx_context *context)
 
 void xctx__leaf_settle(struct leaf *leaf)
 {
-    /* First up, then down: too high a count for a moment does no harm. */
+    /* First up, then down: too high a count for a moment does no harm. Partner: xctx__leaves_revoke(). */
     atomic_fetch_add_explicit(&leaf->map->refs, XCTX__LEAF_MOST, memory_order_relaxed);
     if (atomic_fetch_sub_explicit(&leaf->count, XCTX__LEAF_MOST, memory_order_acq_rel) < LEAF_REVOKED / 2)
         atomic_fetch_sub_explicit(&leaf->map->refs, XCTX__LEAF_MOST, memory_order_release); /* revoked meanwhile */
@@ -111,14 +109,4 @@ struct map *xctx__leaves_revoke(xctx_context *context)
     /* Not the last references: the context has its own. */
     atomic_fetch_add_explicit(&context->root->refs, count - PIN, memory_order_acq_rel);
     return ready_maps;
-}
-
-void xctx__leaves_free(struct map *ready)
-{
-    while (ready) {
-        struct map *next = (struct map *)ready->rest;
-        ready->rest = NULL;
-        xctx__map_free(ready);
-        ready = next;
-    }
 }

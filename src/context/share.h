@@ -13,7 +13,7 @@
  * from the old value whether it still stood. So nothing waits for the thread, and it notices on its next use.
  *
  * Copies that other threads release are counted down in map->refs. So that those cannot use the PIN up, a thread moves
- * LEAF_MOST from its leaf to map->refs when that many stand there.
+ * XCTX__LEAF_MOST from its leaf to map->refs when that many stand there.
  *
  * The leaf is also where its thread keeps a ready map (ready.h).
  *
@@ -81,9 +81,8 @@ static inline bool xctx__leaf_unref(struct slot *slot, const struct map *map)
 void xctx__leaf_consider(struct record *record, xctx_context *context);
 
 /* Revokes all leaves of a context: before its map changes, under its claim, or when it goes. Returns their ready maps,
-   linked by `rest`, for xctx__leaves_free() when no claim is held. */
+   linked by `rest`, for xctx__ready_free() when no claim is held. */
 struct map *xctx__leaves_revoke(xctx_context *context);
-void xctx__leaves_free(struct map *ready);
 
 /* The running thread, which ends or wants another one, gives its leaf up. */
 void xctx__leaf_leave(struct record *record);

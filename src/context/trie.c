@@ -2,7 +2,6 @@
 /* The trie for large variable numbers: see trie.h. */
 #include "trie.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -220,6 +219,7 @@ int xctx__trie_each(const struct trie *trie, uint32_t prefix,
     return result;
 }
 
+/* Relaxed: the caller has a reference. */
 struct trie *xctx__trie_ref(struct trie *trie)
 {
     atomic_fetch_add_explicit(&trie->refs, 1, memory_order_relaxed);
@@ -230,6 +230,7 @@ void xctx__trie_unref(struct trie *trie)
 {
     uint32_t i = 0;
 
+    /* Acquire: others' reads of the node come before it is freed. Partner: their subtraction here. */
     if (atomic_load_explicit(&trie->refs, memory_order_acquire) != 1 &&
         atomic_fetch_sub_explicit(&trie->refs, 1, memory_order_acq_rel) != 1)
         return;

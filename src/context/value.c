@@ -2,12 +2,20 @@
 /*
  * Reading and changing the values of variables in the current context.
  *
- * Reading follows the slot's map. Changing puts a word into the map if only the current context refers to it; else a
- * new map is built on the side and put in the place of the old one. Either is one store under the claim, after
- * everything that can fail; operations of variables are called before it (retain) and after it (release), never under
- * it.
+ * Reading follows the slot's map: no claim, as only this thread changes the root of a context that it has entered.
+ * Changing puts a word into the map if only the current context refers to it; else a new map is built on the side and
+ * put in the place of the old one. Either happens with the right to change (begin_change()), after everything that can
+ * fail; operations of variables are called before it (retain) and after it (release), never within.
+ *
+ * Setting has ways of different speed, each of which takes what it can and leaves the rest to the next: put_quickly(),
+ * a plain word in an array; put_in_place(), another word that can be changed alone; set_counted(), a cell in any map;
+ * set_copying(), the first set in a copy; set_slowly(), everything.
+ *
+ * Memory orders. Loads of a claim within the window are relaxed (record.h). A map is changed in place only after an
+ * acquire load of its count (map_is_ours()), whose partners are the releasing subtractions in xctx__map_unref(),
+ * xctx__map_unpin() and xctx__leaves_revoke(). The words of a map that is not shared are read by its context's thread,
+ * and by whoever has that context locked.
  */
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -16,6 +24,7 @@
 #include "trie.h"
 #include "var_internal.h"
 
+/* Numbers that memory which is no token is unlikely to hold. */
 enum token_state { TOKEN_SET = 0x746f6b65, TOKEN_USED = 0x75736564 };
 
 /* ---- reading ---- */
@@ -103,8 +112,8 @@ static inline void end_change(xctx_context *context, struct record *record, bool
         xctx__claim_unlock_entered(context, record);
 }
 
-/* Whether nobody but the current context refers to its map, which may then be changed. Acquire: the reads of those who
-   did come before our writes. Calls nothing: false also if a ready map stands in the way. */
+/* Whether nobody but the current context refers to its map, which may then be changed. Acquire: others' reads of it
+   come before our writes. Calls nothing: false also if a ready map stands in the way. */
 static inline bool map_is_ours(const struct slot *slot, const xctx_context *context)
 {
     int64_t refs = atomic_load_explicit(&context->root->refs, memory_order_acquire);
@@ -139,7 +148,7 @@ static void replace_map(struct slot *slot, xctx_context *context, struct map *ma
     end_change(context, slot->record, in_window);
     context->owed = 0;
     slot->root = map;
-    xctx__leaves_free(ready);
+    xctx__ready_free(ready);
     xctx__map_unpin(slot, old, owed);
 }
 
@@ -291,16 +300,17 @@ static inline bool has_serial(const struct slot *slot)
     return slot->current && slot->current->serial;
 }
 
-/* A variable whose words are cells, where there was one before. */
+/* A variable that has a number and nothing special but that its words are cells. There is a current context. */
 static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xctx_token *ret_token)
 {
     struct slot *slot = &xctx__slot;
     struct entry entry = {.id = xctx__var_id(var), .is_cell = true};
     void *old;
 
-    int error = slot->current ? xctx__var_wrap(var, var->options_.retain, value, &entry.word) : -EAGAIN;
+    int error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error)
-        return error == -EAGAIN ? set_slowly(var, value, ret_token, 0) : error;
+        return error;
+    /* `retain` may have entered and left contexts. */
     xctx_context *context = xctx__context_ensure(slot);
     if (!context || !put_in_place(slot, var, entry.word, &old)) {
         error = context ? store(slot, context, var, &entry, 0, &old) : -ENOMEM;
@@ -316,24 +326,17 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
     return 0;
 }
 
-/* The next best way: the first set of a variable without operations in a fresh copy of a context around it, whose map
-   is nothing but an array and pinned. Nobody else needs to know that the copy gives its reference to that map up. */
-static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
+/* The first set of a variable without operations in a fresh copy of a context around it, whose map is nothing but an
+   array and pinned. Nobody else needs to know that the copy gives its reference to that map up. There is a current
+   context. */
+static inline int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
 {
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
     xctx_context *context = slot->current;
     struct map *map = slot->root;
     uint32_t id = xctx__var_id(var);
-    void *old;
 
-    if ((xctx__var_flags(var) & VAR_CELL_ONLY) == VAR_CELL)
-        return set_counted(var, value, ret_token);
-    if (id >= map->limit && context && put_in_place(slot, var, value, &old)) {
-        if (ret_token)
-            token_create(ret_token, var, old, slot, context);
-        return 0;
-    }
     if (!(xctx__var_flags(var) & VAR_PLAIN) || id >= map->limit || slot->pin_map != map || context->owed ||
         !xctx__map_is_plain(map) || !record->free_maps[xctx__map_size(map->limit)])
         return set_slowly(var, value, ret_token, 0);
@@ -360,6 +363,24 @@ static __attribute__((noinline)) int set_copying(xctx_var *var, void *value, xct
     return 0;
 }
 
+/* Whatever put_quickly() did not take. */
+static __attribute__((noinline)) int set_otherwise(xctx_var *var, void *value, xctx_token *ret_token)
+{
+    struct slot *slot = &xctx__slot;
+    void *old;
+
+    if (!slot->current)
+        return set_slowly(var, value, ret_token, 0);
+    if ((xctx__var_flags(var) & VAR_CELL_ONLY) == VAR_CELL)
+        return set_counted(var, value, ret_token);
+    if (xctx__var_id(var) >= slot->root->limit && put_in_place(slot, var, value, &old)) {
+        if (ret_token)
+            token_create(ret_token, var, old, slot, slot->current);
+        return 0;
+    }
+    return set_copying(var, value, ret_token);
+}
+
 int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
 {
     struct slot *slot = &xctx__slot;
@@ -367,7 +388,7 @@ int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
 
     if (XCTX__UNLIKELY(!var || value == xctx__absent || (ret_token && !has_serial(slot)) ||
                        !put_quickly(slot, var, value, 0, &old)))
-        return var && value != xctx__absent ? set_copying(var, value, ret_token) : -EINVAL;
+        return var && value != xctx__absent ? set_otherwise(var, value, ret_token) : -EINVAL;
     if (ret_token)
         token_init(ret_token, var, old, slot->current);
     return 0;
@@ -383,11 +404,11 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
                           .word = token->old_};
     void *replaced;
 
-    int error = lets == 0 && put_in_place(slot, var, entry.word, &replaced)
-                    ? 0
-                    : store(slot, slot->current, var, &entry, lets, &replaced);
-    if (error)
-        return error;
+    if (lets != 0 || !put_in_place(slot, var, entry.word, &replaced)) {
+        int error = store(slot, slot->current, var, &entry, lets, &replaced);
+        if (error)
+            return error;
+    }
     token->state_ = TOKEN_USED;
     xctx__var_unref_word(var, replaced);
     return 0;

@@ -21,7 +21,7 @@ enum { PAGE = 1 << XCTX__VAR_PAGE_BITS };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t next_id; /* under `lock` */
 static xctx_var *_Atomic *_Atomic pages[XCTX__VAR_PAGES];
-static xctx_var *_Atomic captured;
+static xctx_var *_Atomic captured; /* the newest variable with a `capture` operation; changes under `lock` */
 
 void xctx__var_before_fork(void)
 {
@@ -126,6 +126,7 @@ void xctx__var_define(xctx_var *var)
     pthread_mutex_lock(&lock);
     xctx_var *first = atomic_load_explicit(&captured, memory_order_relaxed);
     var->reserved_[0] = first;
+    /* Partner: xctx__var_captured(). */
     atomic_store_explicit(&captured, var, memory_order_release);
     pthread_mutex_unlock(&lock);
 }

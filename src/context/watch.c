@@ -2,10 +2,11 @@
 /*
  * Watchers.
  *
- * A bit in xctx__watchers says that a place is taken: that is all that a switch looks at while nobody watches. A thread
- * that notifies first counts itself into `running`, then looks at the bit; xctx_unwatch() first clears the bit, then
- * looks at `running`. All four are sequentially consistent, so that one of the two sees the other. A place is given
- * away again only while nobody is counted into it.
+ * A bit in xctx__watchers says that a place is taken, and xctx__enter_mask that there are any: while nobody watches,
+ * leaving looks at the one and entering at the other, and at nothing more. These looks are relaxed: a switch that is
+ * made at the moment of xctx_watch() may go unreported. A thread that notifies first counts itself into `running`, then
+ * looks at the bit; xctx_unwatch() first clears the bit, then looks at `running`. These four are sequentially
+ * consistent, so that one of the two sees the other. A place is given away again only while nobody is counted into it.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -13,11 +13,11 @@
 #include "context/context_internal.h"
 
 struct xctx_bound {
-    _Atomic uint32_t refs;
+    _Atomic uint32_t refs; /* given back with release and acquire: calls come before the end */
     void *(*fn)(void *);
     void *arg;
     xctx_context *context;
-    xctx_context *_Atomic first; /* for the first call, which takes it out */
+    xctx_context *_Atomic first; /* for the first call, which takes it out: of several that try one gets it */
 };
 
 xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)

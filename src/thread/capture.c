@@ -3,7 +3,7 @@
  * Copies of the current context that hold more than its variables.
  *
  * The thread's state is read by the `capture` operations of variables, the library's own capsules and the program's
- * alike, and put into the copy before anybody else knows that.
+ * alike, and put into the copy while nobody else knows it: its map is changed without a claim.
  */
 #include <errno.h>
 

@@ -25,7 +25,7 @@ static void *begin(void *argument)
 
     xctx__free(argument);
     xctx__record_adopt(start.record);
-    xctx_enter(start.context);
+    xctx_enter(start.context); /* cannot fail: nobody else has it, and the creator has made room */
     xctx_unref(start.context); /* alive until it is left */
     void *result = start.fn(start.arg);
     xctx__run_end(&(struct run){.context = start.context});

@@ -6,10 +6,13 @@
 static _Thread_local long setting;
 static int captures;
 static bool capture_nothing;
+static bool capture_fails;
 
 static void *capture_setting(void)
 {
     captures++;
+    if (capture_fails)
+        return XCTX_RESERVED_VALUE;
     return capture_nothing ? NULL : counted_new(setting);
 }
 
@@ -145,6 +148,19 @@ TEST(capture_of_nothing_leaves_the_variable_unset)
     assert_int_equal(xctx_lookup(copy, &captured, NULL), 0);
     xctx_unref(copy);
     assert_int_equal(counted_live(), 0);
+}
+
+TEST(copy_whose_capture_runs_out_of_memory_is_null_and_changes_nothing)
+{
+    counted_set(&captured, 1);
+    capture_fails = true;
+    xctx_context *copy = xctx_copy_current_with(XCTX_CAPTURE_STATE);
+    xctx_bound *bound = xctx_bind_with(report_setting, NULL, XCTX_CAPTURE_STATE);
+    capture_fails = false;
+    assert_null(copy);
+    assert_null(bound);
+    assert_int_equal(counted_number(xctx_var_get(&captured)), 1);
+    assert_int_equal(counted_live(), 1);
 }
 
 int main(void)

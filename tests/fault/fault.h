@@ -62,9 +62,9 @@ struct scenario {
     void (*prepare)(struct world *world); /* on the thread of the round */
     int (*call)(struct world *world);     /* 0 or -ENOMEM */
     void (*succeeded)(struct world *world);
-    bool first_use;    /* the call is the first that its thread makes */
-    bool never_fails;  /* and so it must succeed without memory */
-    bool may_go_on;    /* it may do without an allocation that fails: what makes many copies quick, say */
+    bool first_use;   /* the call is the first that its thread makes */
+    bool never_fails; /* and so it must succeed without memory */
+    bool may_go_on;   /* it may do without an allocation that fails: what makes many copies quick, say */
 };
 
 /* The variables whose values are compared. */

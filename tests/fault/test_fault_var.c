@@ -122,8 +122,8 @@ TEST(set_on_first_use_of_a_thread_without_memory_sets_nothing)
         setting = vars[i];
         for (int token = 0; token < 2; token++) {
             with_token = token;
-            fail_each(&(struct scenario){.outside = outside_values, .first_use = true, .call = call_set,
-                                         .succeeded = check_set});
+            fail_each(&(struct scenario){
+                .outside = outside_values, .first_use = true, .call = call_set, .succeeded = check_set});
         }
     }
 }
@@ -179,8 +179,8 @@ static void check_reset(struct world *world)
 
 TEST(reset_in_a_shared_context_without_memory_leaves_the_token_usable)
 {
-    xctx_var *const vars[] = {&plain, &counted, &merged, &far_plain, &far_counted, &farther_plain, &farther_counted,
-                              &far_merged, &hooked};
+    xctx_var *const vars[] = {&plain,         &counted,         &merged,     &far_plain, &far_counted,
+                              &farther_plain, &farther_counted, &far_merged, &hooked};
 
     for (size_t i = 0; i < sizeof(vars) / sizeof(vars[0]); i++) {
         setting = vars[i];
@@ -229,8 +229,8 @@ static void with_full_after_set(struct world *world)
 TEST(drop_on_first_use_of_a_thread_needs_no_memory)
 {
     setting = &counted;
-    fail_each(&(struct scenario){.outside = with_full_after_set, .first_use = true, .call = call_drop,
-                                 .never_fails = true});
+    fail_each(
+        &(struct scenario){.outside = with_full_after_set, .first_use = true, .call = call_drop, .never_fails = true});
 }
 
 /* ---- scoped bindings ---- */
@@ -244,7 +244,9 @@ static int call_let(struct world *world)
     XCTX_LET (setting, value_for(world)) {
         ran++;
         CHECK(xctx_var_get(setting) == value_for(world));
-    } else {
+    }
+    else
+    {
         otherwise++;
     }
     CHECK(ran + otherwise == 1);
@@ -266,8 +268,8 @@ TEST(let_without_memory_runs_its_else_instead)
         fail_each(&(struct scenario){.prepare = in_empty, .call = call_let, .succeeded = check_let});
         fail_each(&(struct scenario){.prepare = in_shared, .call = call_let, .succeeded = check_let});
         fail_each(&(struct scenario){.prepare = in_small_shared_tree, .call = call_let, .succeeded = check_let});
-        fail_each(&(struct scenario){.outside = outside_values, .first_use = true, .call = call_let,
-                                     .succeeded = check_let});
+        fail_each(
+            &(struct scenario){.outside = outside_values, .first_use = true, .call = call_let, .succeeded = check_let});
     }
 }
 
@@ -308,10 +310,10 @@ TEST(the_end_of_a_block_undoes_without_memory)
 
     for (size_t i = 0; i < sizeof(vars) / sizeof(vars[0]); i++) {
         setting = vars[i];
-        fail_each(&(struct scenario){.prepare = in_full, .call = call_busy_let, .succeeded = check_let,
-                                     .never_fails = true});
-        fail_each(&(struct scenario){.prepare = in_shared, .call = call_busy_let, .succeeded = check_let,
-                                     .never_fails = true});
+        fail_each(
+            &(struct scenario){.prepare = in_full, .call = call_busy_let, .succeeded = check_let, .never_fails = true});
+        fail_each(&(struct scenario){
+            .prepare = in_shared, .call = call_busy_let, .succeeded = check_let, .never_fails = true});
     }
 }
 
@@ -385,7 +387,9 @@ TEST(set_with_a_retain_that_fails_sets_nothing)
     int otherwise = 0;
     XCTX_LET (&refused, value) {
         fail();
-    } else {
+    }
+    else
+    {
         otherwise++;
     }
     assert_int_equal(otherwise, 1);

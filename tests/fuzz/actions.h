@@ -398,9 +398,8 @@ static void do_set(struct worker *worker)
     EXPECT(error == 0, "xctx_var_set() of variable %d gives %d", i, error);
     note_first_use(i);
     struct context *current = ensure(worker->number);
-    struct held *held =
-        held_new(variables[i].options,
-                 value && variables[i].options->retain ? take_event(EVENT_RETAIN, value, NULL) : value);
+    struct held *held = held_new(variables[i].options,
+                                 value && variables[i].options->retain ? take_event(EVENT_RETAIN, value, NULL) : value);
     struct held *old = current->entries[i];
     current->entries[i] = held;
     if (token) {
@@ -493,7 +492,9 @@ static void do_let(struct worker *worker)
         arm(); /* the end of the block must not mind */
         if (next_below(4) == 0)
             break;
-    } else {
+    }
+    else
+    {
         otherwise = true;
     }
     if (!ran && was_made_to_fail(worker, otherwise)) {

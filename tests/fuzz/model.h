@@ -28,12 +28,12 @@
 
 enum {
     WORKERS = 3,
-    STATIC_VARS = 100,           /* made once */
-    DYNAMIC_VARS = 24,           /* made by an input */
+    STATIC_VARS = 100, /* made once */
+    DYNAMIC_VARS = 24, /* made by an input */
     VARS = STATIC_VARS + DYNAMIC_VARS,
-    CONTEXTS_MOST = 400,         /* that one input can make */
+    CONTEXTS_MOST = 400, /* that one input can make */
     HELD_MOST = 8000,
-    STACK_MOST = 40,             /* contexts entered by one thread */
+    STACK_MOST = 40, /* contexts entered by one thread */
     EVENTS_MOST = 4096,
     WATCHERS = 16,
 };
@@ -279,8 +279,13 @@ static const xctx_var_options kinds[] = {
     {.clone = op_clone_plain, .flow = XCTX_FLOW_CLONE},
     {.retain = op_retain, .release = op_release, .flow = XCTX_FLOW_NONE},
     {.retain = op_retain_plain},
-    {.retain = op_retain_copy, .release = op_release, .clone = op_clone, .flow = XCTX_FLOW_CLONE,
-     .merge = op_merge, .enter = op_enter, .leave = op_leave},
+    {.retain = op_retain_copy,
+     .release = op_release,
+     .clone = op_clone,
+     .flow = XCTX_FLOW_CLONE,
+     .merge = op_merge,
+     .enter = op_enter,
+     .leave = op_leave},
     {.capture = op_capture_plain},
     {.capture = op_capture, .retain = op_retain, .release = op_release, .enter = op_enter, .leave = op_leave},
 };
@@ -312,15 +317,15 @@ struct held {
 struct context {
     xctx_context *real;
     int refs;
-    int entered_by;     /* a worker, or -1 */
-    bool first;         /* made by the library, not entered by us */
+    int entered_by; /* a worker, or -1 */
+    bool first;     /* made by the library, not entered by us */
     bool gone;
-    unsigned epoch;     /* how often it was left */
-    int lets[WORKERS];  /* scoped bindings that are open */
-    int foreign;        /* variables that are not ours: capsules */
+    unsigned epoch;      /* how often it was left */
+    int lets[WORKERS];   /* scoped bindings that are open */
+    int foreign;         /* variables that are not ours: capsules */
     unsigned foreign_of; /* the capture that they are from */
     struct held *entries[VARS];
-    void *saved[VARS];  /* what `enter` operations returned */
+    void *saved[VARS]; /* what `enter` operations returned */
     int saved_count;
 };
 
@@ -416,8 +421,7 @@ static struct context *context_copy(const struct context *from, xctx_context *re
         if (held->options->flow == XCTX_FLOW_SHARE)
             copy->entries[i] = held_ref(held);
         else
-            copy->entries[i] =
-                held_new(held->options, held->value ? take_event(EVENT_CLONE, held->value, NULL) : NULL);
+            copy->entries[i] = held_new(held->options, held->value ? take_event(EVENT_CLONE, held->value, NULL) : NULL);
     }
     return copy;
 }

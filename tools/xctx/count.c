@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The work of the demo: see count.h. Nothing here is passed a request; the tallies are relaxed (request.h). */
 #include "count.h"
 
 #include <inttypes.h>

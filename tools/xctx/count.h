@@ -8,8 +8,7 @@
 
 #include <stddef.h>
 
-/* Counts a piece of a text that ends with a line, or with the text. Once the deadline has passed
- * it only books that. */
+/* Counts a piece of a text that ends with a line, or with the text. Once the deadline has passed it only books that. */
 void count_piece(const char *text, size_t size);
 
 #endif

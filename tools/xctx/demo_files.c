@@ -165,18 +165,17 @@ static uint64_t get(atomic_uint_fast64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static void print_row(const char *id, const char *name, const struct tally *tally)
+static void print_row(const char *id, const char *name, struct tally *tally)
 {
     char numbers[4][32];
     char fitting[4 * NAME_COLUMNS + 4];
-    struct tally *counters = (struct tally *)tally;
 
     format_fitting(fitting, sizeof(fitting), name, NAME_COLUMNS);
     print("  %-7s %s%*s %13s %9s %9s %8s\n", id, fitting, NAME_COLUMNS - (int)text_columns(fitting), "",
-          format_count(numbers[0], sizeof(numbers[0]), get(&counters->bytes)),
-          format_count(numbers[1], sizeof(numbers[1]), get(&counters->lines)),
-          format_count(numbers[2], sizeof(numbers[2]), get(&counters->words)),
-          format_count(numbers[3], sizeof(numbers[3]), get(&counters->longest_line)));
+          format_count(numbers[0], sizeof(numbers[0]), get(&tally->bytes)),
+          format_count(numbers[1], sizeof(numbers[1]), get(&tally->lines)),
+          format_count(numbers[2], sizeof(numbers[2]), get(&tally->words)),
+          format_count(numbers[3], sizeof(numbers[3]), get(&tally->longest_line)));
 }
 
 /* A row for each file that was read to its end, and one for all of them. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* The log of the demo: see log.h. Lines that are not to be shown are counted all the same. */
 #include "log.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "output.h"
@@ -29,16 +31,16 @@ void log_begin(uint64_t per_request, uint64_t total)
     start = now();
 }
 
-/* Whether this line is among those to be shown. */
-static int counts_in(void)
+/* Counts a line, and tells whether it is among those to be shown. */
+static bool is_shown(void)
 {
     struct tally *tally = xctx_var_get(&request_tally);
 
     atomic_fetch_add_explicit(&written, 1, memory_order_relaxed);
     if (tally && atomic_fetch_add_explicit(&tally->log_lines, 1, memory_order_relaxed) >= per_request_limit)
-        return 0;
+        return false;
     if (atomic_load_explicit(&shown, memory_order_relaxed) >= total_limit)
-        return 0;
+        return false;
     return atomic_fetch_add_explicit(&shown, 1, memory_order_relaxed) < total_limit;
 }
 
@@ -51,7 +53,7 @@ void log_line(const char *format, ...)
     char left[24];
     va_list arguments;
 
-    if (!counts_in())
+    if (!is_shown())
         return;
     va_start(arguments, format);
     if (vsnprintf(message, sizeof(message), format, arguments) < 0)

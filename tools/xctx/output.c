@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How the command writes: see output.h. */
 #include "output.h"
 
 #include <errno.h>

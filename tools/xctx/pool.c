@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A pool of threads: see pool.h. One mutex for all, two conditions: there is work, there is room. */
 #include "pool.h"
 
 #include <errno.h>

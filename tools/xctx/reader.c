@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads a text in pieces of whole lines: see reader.h. What is left of a piece stays at the beginning of the buffer. */
 #include "reader.h"
 
 #include <errno.h>

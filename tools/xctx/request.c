@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The variables of the demo: see request.h. */
 #include "request.h"
 
 #include <stdlib.h>
