@@ -81,8 +81,9 @@ XCTX_API xctx_context *xctx_copy_current_with(unsigned capture);
 /**
  * Makes a context the running thread's current one.
  *
- * The `enter` operations of the variables in it are called in the order in which the variables were first used,
- * then the watchers. The context stays alive until it is left, also if every reference to it is given back.
+ * The `enter` operations of the variables in it are called, with the context being current, in the order in which the
+ * variables were first used, then the watchers. The context stays alive until it is left, also if every reference to it
+ * is given back.
  *
  * @return 0; -EINVAL @p context is NULL; -EBUSY it is entered already, by this thread or another; -ENOMEM.
  *         Of several threads that enter one context at the same time exactly one gets 0.
@@ -92,7 +93,8 @@ XCTX_API int xctx_enter(xctx_context *context);
 /**
  * Leaves a context; the one that was current before becomes current again.
  *
- * The `leave` operations are called in the reverse order of xctx_enter(), then the watchers. Contexts are left in
+ * The `leave` operations are called in the reverse order of xctx_enter(), while the context is still current, then the
+ * watchers. Contexts are left in
  * the reverse order of entering.
  *
  * @return 0; -EINVAL @p context is NULL or has not been entered (as the context that the library made for a thread
@@ -179,12 +181,12 @@ XCTX_API bool xctx_equal(xctx_context *a, xctx_context *b);
  *
  * For each variable set in @p child that has a `merge` operation, and whose value there is not identical to the one
  * here, `merge(here, there)` gives the new value; `here` is what xctx_var_get() gives. Variables without the
- * operation are left alone; the operation must not set variables. All of it happens, or nothing. Values are identical
+ * operation are left alone. All of it happens, or nothing. Values are identical
  * if the pointers are: a number that is kept in the pointer itself looks unchanged when it has come back to what it
  * was.
  *
  * @param child  not changed. Usually one that no thread has entered any more; if one has, its state now is used.
- * @return 0; -EINVAL @p child is NULL; -ENOMEM.
+ * @return 0; -EINVAL @p child is NULL, or an operation has made another context current; -ENOMEM.
  */
 XCTX_API int xctx_merge(xctx_context *child);
 
@@ -198,8 +200,9 @@ typedef void (*xctx_watcher)(xctx_context *current_or_null, void *user);
 /**
  * Has a function called after each xctx_enter() and xctx_exit(), on the thread that switched.
  *
- * Watchers are called in the order of their numbers. A watcher may use every function of this library; switches
- * that it makes itself are not reported, so it cannot call itself for ever.
+ * A shared library that @p fn is in stays in memory after dlclose(). Watchers are called in the order of their numbers.
+ * A watcher may use every function of this library; switches that it makes itself are not reported, so it cannot call
+ * itself for ever.
  *
  * @return a number for xctx_unwatch(), 0 to 15; -EINVAL @p fn is NULL; -ENOSPC all 16 places are taken.
  */

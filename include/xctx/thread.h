@@ -72,10 +72,11 @@ XCTX_API int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *att
 
 /**
  * @name Capsules
- * Variables whose value is a setting of the thread. XCTX_CAPTURE_STATE reads them into a copy; entering the copy
- * applies them to the thread that enters, leaving restores what that thread had. They apply when a context is
- * entered, not when they are set. What the system refuses to apply (a higher priority without the right to it, a
- * processor that is not there) stays as it was; the rest is applied.
+ * Variables whose value is a setting of the thread. The values are opaque: only XCTX_CAPTURE_STATE and the variables'
+ * `capture` and `decode` operations (xctx_var_get_options()) make them. XCTX_CAPTURE_STATE reads them into a copy;
+ * entering the copy applies them to the thread that enters, leaving restores what that thread had. They apply when a
+ * context is entered, not when they are set. What the system refuses to apply (a higher priority without the right to
+ * it, a processor that is not there) stays as it was; the rest is applied.
  * @{
  */
 XCTX_API XCTX_VAR_DECLARE(xctx_state_fpenv);    /**< floating point: rounding, exception flags and traps (fenv_t) */

@@ -43,14 +43,16 @@ typedef struct xctx_var_options {
     size_t size;
     /** What xctx_var_get() gives where the variable is not set. Never retained or released. */
     void *initial;
-    /** Takes a reference to (or makes a copy of) a value; returns what the context shall hold. NULL for a value that
-     * is not NULL means that memory ran out. Not called for NULL. */
+    /** Takes a reference to (or makes a copy of) a value; returns what the context shall hold. NULL, or
+     * XCTX_RESERVED_VALUE, means that memory ran out. Not called for NULL. */
     void *(*retain)(void *value);
     /** Gives back what `retain`, `clone`, `merge` or `capture` returned. Not called for NULL. */
     void (*release)(void *value);
-    /** Makes a value of its own for a copied context, for XCTX_FLOW_CLONE; returns as `retain` does. */
+    /** Makes a value of its own for a copied context, for XCTX_FLOW_CLONE; returns as `retain` does. Not called for
+     * NULL. */
     void *(*clone)(void *value);
-    /** For xctx_merge(): makes one value of two; returns as `retain` does. Both may be NULL. */
+    /** For xctx_merge(): makes one value of two, either of which may be NULL, and returns one that the context owns;
+     * XCTX_RESERVED_VALUE: memory ran out. */
     void *(*merge)(void *parent, void *child);
     /** Reads the value from the running thread, for XCTX_CAPTURE_STATE, and returns one that the context owns; NULL:
      * there is nothing to capture; XCTX_RESERVED_VALUE: memory ran out. */
@@ -230,12 +232,11 @@ XCTX_API void xctx_token_drop(xctx_token *token);
  *
  * Copying the current context within the block takes time in proportion to the number of its variables. A context
  * that the block enters must be left in it, and the one that was current must not: the variable is then not put back.
- * At most 65,535 such blocks may be open in one context: one more is treated as if memory had run out.
- *
+ * *
  * @param var    an xctx_var *, evaluated once.
  * @param value  as for xctx_var_set(), evaluated once.
  */
-#define XCTX_LET(var, value) XCTX__LET(var, value, XCTX__PASTE(xctx_let_, __LINE__))
+#define XCTX_LET(var, value) XCTX__LET(var, value, XCTX__PASTE(xctx_let_, __COUNTER__))
 
 /** @cond internal */
 #define XCTX__PASTE(a, b) XCTX__PASTE_(a, b)

@@ -109,6 +109,10 @@ void xctx__context_unensure(struct slot *slot, const xctx_context *before);
    NULL: no memory. */
 struct map *xctx__context_share(struct slot *slot, xctx_context *context);
 
+/* Gives the current context another map, which nobody else refers to; takes the caller's reference. `lets` is added to
+   the number of open bindings. */
+void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets);
+
 /* A copy of a context that nobody else knows yet. NULL: no memory. */
 xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *context);
 

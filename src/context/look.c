@@ -71,7 +71,7 @@ static int differs(uint32_t id, void *word, bool is_cell, void *user)
 {
     void *other = xctx__map_get(user, id);
 
-    if (!is_cell || other == xctx__absent)
+    if (!is_cell || other == XCTX__ABSENT)
         return word != other;
     return ((struct cell *)word)->value != ((struct cell *)other)->value;
 }

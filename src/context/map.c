@@ -77,7 +77,7 @@ static struct map *map_create(uint32_t limit)
         memset(map->cells, 0, sizeof(map->cells));
         map->rest = NULL;
         for (uint32_t i = 0; i < limit; i++)
-            map->words[i] = xctx__absent;
+            map->words[i] = XCTX__ABSENT;
     }
     return map;
 }
@@ -85,7 +85,7 @@ static struct map *map_create(uint32_t limit)
 void *xctx__map_get_rest(const struct map *map, uint32_t id)
 {
     if (XCTX__LIKELY(!map->rest) || id < XCTX__FLAT_LIMIT)
-        return xctx__absent;
+        return XCTX__ABSENT;
     return xctx__trie_get(map->rest, id);
 }
 
@@ -130,7 +130,7 @@ static inline void each_cell(const struct map *map, void (*fn)(struct cell *cell
     for (uint32_t i = 0; i * 64 < map->limit; i++)
         for (uint64_t left = map->cells[i]; left; left &= left - 1) {
             void *word = map->words[i * 64 + (uint32_t)__builtin_ctzll(left)];
-            if (word != xctx__absent)
+            if (word != XCTX__ABSENT)
                 fn(word);
         }
 }
@@ -161,7 +161,7 @@ static struct map *array_copy(const struct map *map, uint32_t limit)
     copy->rest = NULL;
     xctx__map_copy_words(copy, map);
     for (uint32_t i = map->limit; i < limit; i++)
-        copy->words[i] = xctx__absent;
+        copy->words[i] = XCTX__ABSENT;
     return copy;
 }
 
@@ -174,7 +174,7 @@ struct map *xctx__map_with(const struct map *map, const struct entry *entry)
         return NULL;
     if (flat) {
         with->flags |= entry->flags;
-        with->words[entry->id] = xctx__absent;
+        with->words[entry->id] = XCTX__ABSENT;
         refer_to_cells(with);
         with->words[entry->id] = entry->word;
         if (entry->is_cell)
@@ -216,7 +216,7 @@ static int build_put(struct map **map, const struct entry *entry)
     if (xctx__map_has_room(*map, entry->id)) {
         void *old = xctx__map_put(*map, entry);
         (void)old;
-        assert(old == xctx__absent);
+        assert(old == XCTX__ABSENT);
         return 0;
     }
     struct map *with = xctx__map_with(*map, entry);
@@ -265,7 +265,7 @@ struct map *xctx__map_flow(const struct map *map)
 int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, bool is_cell, void *user), void *user)
 {
     for (uint32_t id = 0; id < map->limit; id++) {
-        if (map->words[id] == xctx__absent)
+        if (map->words[id] == XCTX__ABSENT)
             continue;
         int result = fn(id, map->words[id], xctx__map_is_cell(map, id), user);
         if (result)

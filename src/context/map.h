@@ -6,7 +6,7 @@
  * of them needs; the others live in a trie of bitmap-compressed nodes (trie.h). Most programs never get there.
  *
  * An entry is a word: the value itself, or for a variable with a `release` operation a cell (cell.h) that holds it, or
- * xctx__absent. Which of the two it is depends on the variable and is noted in `cells`, so that a map can be copied
+ * XCTX__ABSENT. Which of the two it is depends on the variable and is noted in `cells`, so that a map can be copied
  * and freed without knowing the variables.
  *
  * Maps are counted in two places: `refs`, and the `owed` of contexts that have pinned the map. context_internal.h says
@@ -56,11 +56,11 @@ struct entry {
 };
 
 extern struct map xctx__map_empty __attribute__((visibility("hidden")));
-#define xctx__absent XCTX_RESERVED_VALUE
+#define XCTX__ABSENT XCTX_RESERVED_VALUE
 
 void *xctx__map_get_rest(const struct map *map, uint32_t id);
 
-/* The word of a variable; xctx__absent if there is none. */
+/* The word of a variable; XCTX__ABSENT if there is none. */
 static inline void *xctx__map_get(const struct map *map, uint32_t id)
 {
     return XCTX__LIKELY(id < map->limit) ? map->words[id] : xctx__map_get_rest(map, id);

@@ -30,6 +30,7 @@
 
 #include <xctx/var.h>
 
+#include "context_internal.h"
 #include "memory.h"
 
 /* --- The registry ------------------------------------------------------------------------------------------------- */
@@ -410,7 +411,12 @@ PyObject *xctx_py_context_copy(PyObject *context)
 
 PyObject *xctx_py_context_copy_current(void)
 {
-    return context_register(xctx_copy_current());
+    const xctx_context *before = xctx_current();
+    PyObject *copy = context_register(xctx_copy_current());
+
+    if (!copy)
+        xctx__context_unensure(&xctx__slot, before);
+    return copy;
 }
 
 int xctx_py_context_enter(PyObject *context)

@@ -11,13 +11,13 @@ enum { MOST_DIFFERENCES = 4 }; /* with more of them, a map is better freed */
 
 static void word_ref(const struct map *map, uint32_t id, void *word)
 {
-    if (xctx__map_is_cell(map, id) && word != xctx__absent)
+    if (xctx__map_is_cell(map, id) && word != XCTX__ABSENT)
         xctx__cell_ref(word);
 }
 
 static void word_unref(const struct map *map, uint32_t id, void *word)
 {
-    if (xctx__map_is_cell(map, id) && word != xctx__absent)
+    if (xctx__map_is_cell(map, id) && word != XCTX__ABSENT)
         xctx__cell_unref(word);
 }
 
@@ -57,7 +57,7 @@ struct map *xctx__ready_with(struct slot *slot, const struct map *base, const st
             word_ref(map, map->hole, map->words[map->hole]);
         }
         word_unref(map, entry->id, map->words[entry->id]); /* not the last reference: the base has one */
-        map->words[entry->id] = xctx__absent;
+        map->words[entry->id] = XCTX__ABSENT;
     }
     map->hole = XCTX__NO_HOLE;
     xctx__map_put(map, entry);
@@ -96,12 +96,12 @@ static bool make_ready(struct map *map, const struct map *base, struct differenc
         if (count == MOST_DIFFERENCES)
             return false;
         ret_differences[count++] = (struct difference){
-            .id = id, .word = map->words[id], .is_cell = xctx__map_is_cell(map, id) && map->words[id] != xctx__absent};
+            .id = id, .word = map->words[id], .is_cell = xctx__map_is_cell(map, id) && map->words[id] != XCTX__ABSENT};
     }
     map->hole = count > 0 ? ret_differences[0].id : XCTX__NO_HOLE;
     for (int i = 0; i < count; i++) {
         uint32_t id = ret_differences[i].id;
-        map->words[id] = i == 0 ? xctx__absent : base->words[id];
+        map->words[id] = i == 0 ? XCTX__ABSENT : base->words[id];
         word_ref(map, id, map->words[id]);
     }
     *ret_count = count;

@@ -113,9 +113,9 @@ static void after_fork_in_child(void)
 
 static void start(void)
 {
-    has_key = pthread_key_create(&key, thread_end) == 0;
+    has_key = pthread_key_create(&key, thread_end) == 0 &&
+              pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
     xctx__bias = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     /* The key and the fork handlers lead into this code; in a plugin that has it linked in, nothing else keeps it. */
     xctx__module_pin(&once);
 }

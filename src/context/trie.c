@@ -52,11 +52,11 @@ static struct trie *node_create(uint32_t level, uint32_t present)
 void *xctx__trie_get(const struct trie *trie, uint32_t id)
 {
     if (!covers(trie->level, id))
-        return xctx__absent;
+        return XCTX__ABSENT;
     while (trie->level > 0) {
         uint32_t bit = UINT32_C(1) << child_number(trie->level, id);
         if (!(trie->present & bit))
-            return xctx__absent;
+            return XCTX__ABSENT;
         trie = trie->children[child_index(trie->present, bit)];
     }
     return trie->children[child_number(0, id)];
@@ -90,7 +90,7 @@ static void refer_to_cells(const struct trie *leaf)
 {
     for (uint32_t left = leaf->cells; left; left &= left - 1) {
         void *word = leaf->children[__builtin_ctz(left)];
-        if (word != xctx__absent)
+        if (word != XCTX__ABSENT)
             xctx__cell_ref(word);
     }
 }
@@ -104,7 +104,7 @@ static struct trie *leaf_with(const struct trie *old, const struct entry *entry)
     if (!leaf)
         return NULL;
     for (uint32_t i = 0; i < FANOUT; i++)
-        leaf->children[i] = old && i != number ? old->children[i] : xctx__absent;
+        leaf->children[i] = old && i != number ? old->children[i] : XCTX__ABSENT;
     leaf->cells = old ? old->cells : 0;
     refer_to_cells(leaf);
     leaf->children[number] = entry->word;
@@ -143,7 +143,7 @@ static struct trie *path_with(const struct trie *old, uint32_t level, const stru
     struct trie *node = node_with(old, level, bit, child);
     if (!node) {
         /* The path below holds the entry, which stays the caller's. Above it only the bits for its level count. */
-        *xctx__trie_private(child, entry->id & ((UINT32_C(1) << (level * XCTX__TRIE_BITS)) - 1)) = xctx__absent;
+        *xctx__trie_private(child, entry->id & ((UINT32_C(1) << (level * XCTX__TRIE_BITS)) - 1)) = XCTX__ABSENT;
         xctx__trie_unref(child);
     }
     return node;
@@ -210,7 +210,7 @@ int xctx__trie_each(const struct trie *trie, uint32_t prefix,
     prefix <<= XCTX__TRIE_BITS;
     if (trie->level == 0) {
         for (; i < FANOUT && !result; i++)
-            if (trie->children[i] != xctx__absent)
+            if (trie->children[i] != XCTX__ABSENT)
                 result = fn(prefix | i, trie->children[i], trie->cells >> i & 1, user);
         return result;
     }
@@ -240,7 +240,7 @@ void xctx__trie_unref(struct trie *trie)
     } else {
         for (uint32_t left = trie->cells; left; left &= left - 1) {
             void *word = trie->children[__builtin_ctz(left)];
-            if (word != xctx__absent)
+            if (word != XCTX__ABSENT)
                 xctx__cell_unref(word);
         }
     }

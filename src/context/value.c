@@ -31,7 +31,7 @@ enum token_state { TOKEN_SET = 0x746f6b65, TOKEN_USED = 0x75736564 };
 
 static inline void *value_of(xctx_var *var, void *word)
 {
-    if (XCTX__UNLIKELY(word == xctx__absent))
+    if (XCTX__UNLIKELY(word == XCTX__ABSENT))
         return var->options_.initial;
     return XCTX__UNLIKELY(xctx__var_flags(var) & VAR_CELL) ? ((struct cell *)word)->value : word;
 }
@@ -58,10 +58,10 @@ int xctx_var_find(xctx_var *var, void **ret_value)
     if (!var)
         return -EINVAL;
     void *word = xctx__map_get(xctx__slot.root, xctx__var_id(var));
-    if (word == xctx__absent && !var->options_.initial)
+    if (word == XCTX__ABSENT && !var->options_.initial)
         return 0;
     if (ret_value)
-        *ret_value = word == xctx__absent ? var->options_.initial : xctx__var_unwrap(var, word);
+        *ret_value = word == XCTX__ABSENT ? var->options_.initial : xctx__var_unwrap(var, word);
     return 1;
 }
 
@@ -79,12 +79,12 @@ int xctx_lookup(xctx_context *context, xctx_var *var, void **ret_value)
         claim = xctx__claim_lock(context, record);
     }
     void *word = xctx__map_get(context->root, xctx__var_id(var));
-    void *value = word == xctx__absent ? NULL : xctx__var_unwrap(var, word);
+    void *value = word == XCTX__ABSENT ? NULL : xctx__var_unwrap(var, word);
     if (!current) {
         xctx__claim_unlock(context, claim);
         xctx__record_give_back(record);
     }
-    if (word == xctx__absent)
+    if (word == XCTX__ABSENT)
         return 0;
     if (ret_value)
         *ret_value = value;
@@ -126,8 +126,14 @@ static inline bool map_is_ours(const struct slot *slot, const xctx_context *cont
     return refs + context->owed == 1;
 }
 
-/* Gives the current context another map, which nobody else refers to; takes the caller's reference. */
-static void replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets)
+/* One binding more or less. A count that has reached its end stays there: the map is then copied for every copy until
+   the context is entered again. */
+static inline uint16_t lets_with(uint16_t lets, int change)
+{
+    return lets == UINT16_MAX ? lets : (uint16_t)(lets + change);
+}
+
+void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets)
 {
     struct map *old = context->root;
     struct map *ready = NULL;
@@ -144,7 +150,7 @@ static void replace_map(struct slot *slot, xctx_context *context, struct map *ma
     if (context->extra)
         ready = xctx__leaves_revoke(context);
     context->root = map;
-    context->lets = (uint16_t)(context->lets + lets);
+    context->lets = lets_with(context->lets, lets);
     end_change(context, slot->record, in_window);
     context->owed = 0;
     slot->root = map;
@@ -169,7 +175,7 @@ static int store(struct slot *slot, xctx_context *context, xctx_var *var, const 
     bool in_place = map_is_ours(slot, context) && xctx__map_has_room(context->root, entry->id);
     if (in_place) {
         *ret_old = xctx__map_put(context->root, entry);
-        context->lets = (uint16_t)(context->lets + lets);
+        context->lets = lets_with(context->lets, lets);
     }
     end_change(context, slot->record, in_window);
     if (in_place)
@@ -182,7 +188,7 @@ static int store(struct slot *slot, xctx_context *context, xctx_var *var, const 
     void *old = xctx__map_get(context->root, entry->id);
     xctx__var_ref_word(var, old);
     *ret_old = old;
-    replace_map(slot, context, map, lets);
+    xctx__context_replace_map(slot, context, map, lets);
     return 0;
 }
 
@@ -208,7 +214,7 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     struct entry entry;
     void *old;
 
-    if (!var || value == xctx__absent)
+    if (!var || value == XCTX__ABSENT)
         return -EINVAL;
     int error = xctx__var_number(var);
     if (error)
@@ -226,7 +232,7 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     }
     /* Only now: `retain` may have entered and left contexts. */
     xctx_context *context = xctx__context_ensure(slot);
-    error = !context || context->lets + lets > UINT16_MAX ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
+    error = !context ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
     if (error) {
         xctx__var_unref_word(var, entry.word);
         xctx__context_unensure(slot, before);
@@ -258,7 +264,7 @@ static inline bool put_quickly(struct slot *slot, xctx_var *var, void *word, int
         *ret_old = context->root->words[id];
         context->root->words[id] = word;
         if (lets)
-            context->lets = (uint16_t)(context->lets + lets);
+            context->lets = lets_with(context->lets, lets);
     }
     xctx__window_close(record);
     return ours;
@@ -386,9 +392,9 @@ int xctx_var_set(xctx_var *var, void *value, xctx_token *ret_token)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__UNLIKELY(!var || value == xctx__absent || (ret_token && !has_serial(slot)) ||
+    if (XCTX__UNLIKELY(!var || value == XCTX__ABSENT || (ret_token && !has_serial(slot)) ||
                        !put_quickly(slot, var, value, 0, &old)))
-        return var && value != xctx__absent ? set_otherwise(var, value, ret_token) : -EINVAL;
+        return var && value != XCTX__ABSENT ? set_otherwise(var, value, ret_token) : -EINVAL;
     if (ret_token)
         token_init(ret_token, var, old, slot->current);
     return 0;
@@ -399,7 +405,7 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
 {
     xctx_var *var = token->var_;
     struct entry entry = {.id = xctx__var_id(var),
-                          .flags = token->old_ == xctx__absent ? 0 : xctx__var_map_flags(var),
+                          .flags = token->old_ == XCTX__ABSENT ? 0 : xctx__var_map_flags(var),
                           .is_cell = xctx__var_flags(var) & VAR_CELL,
                           .word = token->old_};
     void *replaced;
@@ -454,8 +460,7 @@ int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__LIKELY(var && value != xctx__absent && has_serial(slot) && slot->current->lets < UINT16_MAX &&
-                     put_quickly(slot, var, value, 1, &old))) {
+    if (XCTX__LIKELY(var && value != XCTX__ABSENT && has_serial(slot) && put_quickly(slot, var, value, 1, &old))) {
         token_init(&let->token_, var, old, slot->current);
     } else {
         int error = set_slowly(var, value, &let->token_, 1);
@@ -477,70 +482,4 @@ void xctx__let_reset(xctx__let *let)
     }
     /* The block has left its context, or entered another one and not left it: there is nothing to undo here. */
     xctx_token_drop(&let->token_);
-}
-
-/* ---- merging ---- */
-
-struct merge {
-    struct slot *slot;
-    struct map *map; /* what the current context is going to have; NULL: nothing to change so far */
-    const struct map *here;
-};
-
-static int merge_entry(uint32_t id, void *word, bool is_cell, void *user)
-{
-    struct merge *merge = user;
-    xctx_var *var = xctx__var_at(id);
-    void *here = xctx__map_get(merge->here, id);
-
-    if (!var->options_.merge)
-        return 0;
-    void *parent = here == xctx__absent ? var->options_.initial : xctx__var_unwrap(var, here);
-    void *child = xctx__var_unwrap(var, word);
-    if (parent == child)
-        return 0;
-    void *value = var->options_.merge(parent, child);
-    if (!value && (parent || child))
-        return -ENOMEM;
-    struct entry entry = {.id = id, .flags = xctx__var_map_flags(var), .is_cell = is_cell};
-    if (xctx__var_wrap_owned(var, value, &entry.word))
-        return -ENOMEM;
-    struct map *with = xctx__map_with(merge->map ? merge->map : merge->here, &entry);
-    if (!with) {
-        xctx__var_unref_word(var, entry.word);
-        return -ENOMEM;
-    }
-    if (merge->map)
-        xctx__map_unref(merge->slot, merge->map);
-    merge->map = with;
-    return 0;
-}
-
-int xctx_merge(xctx_context *child)
-{
-    struct slot *slot = &xctx__slot;
-
-    if (!child)
-        return -EINVAL;
-    const xctx_context *before = slot->current;
-    xctx_context *context = xctx__context_ensure(slot);
-    struct map *there = context ? xctx__context_share(slot, child) : NULL;
-    if (!there) {
-        xctx__context_unensure(slot, before);
-        return -ENOMEM;
-    }
-    struct map *here = xctx__context_share(slot, context);
-    struct merge merge = {.slot = slot, .here = here};
-    int error = here ? xctx__map_each(there, merge_entry, &merge) : -ENOMEM;
-    xctx__map_unref(slot, there);
-    if (here)
-        xctx__map_unref(slot, here);
-    if (error) {
-        if (merge.map)
-            xctx__map_unref(slot, merge.map);
-        xctx__context_unensure(slot, before);
-    } else if (merge.map) {
-        replace_map(slot, slot->current, merge.map, 0);
-    }
-    return error;
 }

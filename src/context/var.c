@@ -200,7 +200,7 @@ int xctx__var_wrap(const xctx_var *var, void *(*take)(void *), void *value, void
     }
     if (take && value) {
         value = take(value);
-        if (!value) {
+        if (!value || value == XCTX_RESERVED_VALUE) {
             if (cell)
                 xctx__cell_discard(cell);
             return -ENOMEM;

@@ -69,13 +69,13 @@ int xctx__var_wrap_owned(const xctx_var *var, void *value, void **ret_word);
 
 static inline void xctx__var_ref_word(const xctx_var *var, void *word)
 {
-    if (xctx__var_flags(var) & VAR_CELL && word != xctx__absent)
+    if (xctx__var_flags(var) & VAR_CELL && word != XCTX__ABSENT)
         xctx__cell_ref(word);
 }
 
 static inline void xctx__var_unref_word(const xctx_var *var, void *word)
 {
-    if (xctx__var_flags(var) & VAR_CELL && word != xctx__absent)
+    if (xctx__var_flags(var) & VAR_CELL && word != XCTX__ABSENT)
         xctx__cell_unref(word);
 }
 

@@ -13,6 +13,7 @@
 
 #include "context_internal.h"
 #include "fork.h"
+#include "var_internal.h"
 
 enum { WATCHERS = 16 };
 
@@ -73,6 +74,7 @@ int xctx_watch(xctx_watcher fn, void *user)
 
     if (!fn)
         return -EINVAL;
+    xctx__module_pin((const void *)(uintptr_t)fn);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < WATCHERS && id < 0; i++) {
         if (atomic_load(&xctx__watchers) >> i & 1 || atomic_load(&places[i].running))

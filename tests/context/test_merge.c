@@ -22,7 +22,7 @@ static void *merge_fails(void *parent, void *child)
     (void)parent;
     (void)child;
     merges++;
-    return NULL;
+    return XCTX_RESERVED_VALUE;
 }
 
 static XCTX_VAR_DEFINE(sum, .merge = add);

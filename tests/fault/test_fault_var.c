@@ -367,7 +367,7 @@ static void *refusing_clone(void *value)
 
 static void *refusing_merge(void *parent, void *child)
 {
-    return refusing ? NULL : fault_merge(parent, child);
+    return refusing ? XCTX_RESERVED_VALUE : fault_merge(parent, child);
 }
 
 XCTX_VAR_DEFINE(refused, .retain = refusing_retain, .release = counted_release, .clone = refusing_clone,
