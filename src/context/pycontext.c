@@ -44,7 +44,7 @@ enum {
     HOME_SHIFT = 20,
 };
 
-struct entry {
+struct object {
     void *object; /* NULL: empty */
     enum kind kind;
     size_t refs;
@@ -54,7 +54,7 @@ struct entry {
    those behind move up. */
 struct shard {
     pthread_mutex_t mutex;
-    struct entry *entries; /* NULL: `room` is 0 */
+    struct object *entries; /* NULL: `room` is 0 */
     size_t room;           /* a power of two, or 0 */
     size_t used;
 };
@@ -93,7 +93,7 @@ static void shard_unlock(struct shard *shard)
 }
 
 /* The object's entry, or the empty one where it would be. The table has room. */
-static struct entry *shard_probe(const struct shard *shard, const void *object)
+static struct object *shard_probe(const struct shard *shard, const void *object)
 {
     size_t i = home(object, shard->room);
     while (shard->entries[i].object && shard->entries[i].object != object)
@@ -102,11 +102,11 @@ static struct entry *shard_probe(const struct shard *shard, const void *object)
 }
 
 /* NULL: it is not there. */
-static struct entry *shard_find(const struct shard *shard, const void *object)
+static struct object *shard_find(const struct shard *shard, const void *object)
 {
     if (shard->used == 0)
         return NULL;
-    struct entry *entry = shard_probe(shard, object);
+    struct object *entry = shard_probe(shard, object);
     return entry->object ? entry : NULL;
 }
 
@@ -130,7 +130,7 @@ static bool shard_grow(struct shard *shard)
     return true;
 }
 
-static void shard_remove(struct shard *shard, const struct entry *entry)
+static void shard_remove(struct shard *shard, const struct object *entry)
 {
     size_t mask = shard->room - 1;
     size_t hole = (size_t)(entry - shard->entries);
@@ -180,11 +180,11 @@ static size_t registry_add(void *object, enum kind kind)
 {
     size_t refs = 0;
     struct shard *shard = shard_lock(object);
-    struct entry *entry = shard_find(shard, object);
+    struct object *entry = shard_find(shard, object);
     if (entry) {
         refs = ++entry->refs;
     } else if (shard_grow(shard)) {
-        *shard_probe(shard, object) = (struct entry){object, kind, 1};
+        *shard_probe(shard, object) = (struct object){object, kind, 1};
         shard->used++;
         refs = 1;
     }
@@ -196,7 +196,7 @@ static size_t registry_add(void *object, enum kind kind)
 static bool registry_ref(const void *pointer)
 {
     struct shard *shard = shard_lock(pointer);
-    struct entry *entry = shard_find(shard, pointer);
+    struct object *entry = shard_find(shard, pointer);
     if (entry)
         entry->refs++;
     shard_unlock(shard);
@@ -208,7 +208,7 @@ static enum kind registry_unref(const void *pointer)
 {
     enum kind kind = NOTHING;
     struct shard *shard = shard_lock(pointer);
-    struct entry *entry = shard_find(shard, pointer);
+    struct object *entry = shard_find(shard, pointer);
     if (entry && --entry->refs == 0) {
         kind = entry->kind;
         shard_remove(shard, entry);
@@ -220,7 +220,7 @@ static enum kind registry_unref(const void *pointer)
 static enum kind registry_kind(const void *pointer)
 {
     struct shard *shard = shard_lock(pointer);
-    struct entry *entry = shard_find(shard, pointer);
+    struct object *entry = shard_find(shard, pointer);
     enum kind kind = entry ? entry->kind : NOTHING;
     shard_unlock(shard);
     return kind;
@@ -363,7 +363,7 @@ void xctx_py_unref(PyObject *pointer)
 ptrdiff_t xctx_py_refs(PyObject *object)
 {
     struct shard *shard = shard_lock(object);
-    struct entry *entry = shard_find(shard, object);
+    struct object *entry = shard_find(shard, object);
     size_t refs = entry ? entry->refs : 0;
     shard_unlock(shard);
     return (ptrdiff_t)refs;
