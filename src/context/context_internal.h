@@ -148,7 +148,7 @@ struct run {
 };
 
 /* Makes what was current before the run current again, whatever the function has entered or left. */
-void xctx__run_end(void *run);
+void xctx__run_end(void *started);
 
 /* Leaves and releases everything that the running thread, which ends, has entered or made. */
 void xctx__context_thread_end(struct slot *slot);

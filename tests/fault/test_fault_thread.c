@@ -267,13 +267,13 @@ static int call_py_objects(struct world *world)
 {
     PyObject *context = PyContext_New();
     PyObject *var = context ? PyContextVar_New("v", NULL) : NULL;
-    PyObject *copy = var ? PyContext_CopyCurrent() : NULL;
-    PyObject *another = copy ? PyContext_Copy(context) : NULL;
-    int error = another ? 0 : -ENOMEM;
+    PyObject *another = var ? PyContext_Copy(context) : NULL;
+    PyObject *copy = another ? PyContext_CopyCurrent() : NULL; /* last, as it may make the thread's first context */
+    int error = copy ? 0 : -ENOMEM;
 
     (void)world;
-    Py_XDECREF(another);
     Py_XDECREF(copy);
+    Py_XDECREF(another);
     Py_XDECREF(var);
     Py_XDECREF(context);
     return error;
