@@ -10,13 +10,17 @@ OPTIONS ?=
 .DEFAULT_GOAL := build
 .PHONY: build demo check check-quick bench install docs fuzz clean help
 
+# Names of folders reach the scripts by the environment: they may have spaces in them.
+export BUILD
+install: export PREFIX := $(PREFIX)
+
 build:
-	@scripts/build $(BUILD)
+	@scripts/build "$$BUILD"
 
 demo:
 	@scripts/setup build
-	@scripts/build $(BUILD)
-	@$(BUILD)/tools/xctx/xctx demo $(FILES)
+	@scripts/build "$$BUILD"
+	@"$$BUILD/tools/xctx/xctx" demo $(FILES)
 
 check:
 	@scripts/check all
@@ -27,23 +31,22 @@ check-quick:
 
 bench:
 	@scripts/setup build bench
-	@scripts/build $(BUILD) -Dbench=enabled
-	@bench/run $(BUILD)/bench/xctx-bench --json $(BUILD)/bench.json
+	@scripts/build "$$BUILD" -Dbench=enabled
+	@bench/run "$$BUILD/bench/xctx-bench" --json "$$BUILD/bench.json"
 
 install:
-	@scripts/build $(BUILD) --prefix=$(abspath $(PREFIX)) $(OPTIONS)
-	@meson install -C $(BUILD) --no-rebuild --quiet
+	@scripts/install "$$BUILD" "$$PREFIX" $(OPTIONS)
 
 docs:
 	@scripts/setup docs
-	@scripts/docs $(BUILD)/docs
+	@scripts/docs "$$BUILD/docs"
 
 fuzz:
 	@scripts/setup build check
 	@scripts/fuzz $(SECONDS)
 
 clean:
-	@rm -rf $(BUILD)
+	@rm -rf -- "$$BUILD"
 
 help:
 	@echo 'make                     build the library and the command, in $(BUILD)/'

@@ -99,7 +99,7 @@ __attribute__((format(printf, 1, 2))) static void log_line(const char *format, .
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    int length = snprintf(line, sizeof(line), "request=%s user=%-5s %s\n", (const char *)xctx_var_get(&request_id),
+    int length = snprintf(line, sizeof(line), "request=%s user=%s %s\n", (const char *)xctx_var_get(&request_id),
                           (const char *)xctx_var_get(&request_user), message);
     if (!log) {
         fputs(line, stdout);
@@ -209,9 +209,9 @@ static bool serve(struct request *request)
 int main(void)
 {
     struct request requests[] = {
-        {.id = "r-1", .user = "alice", .path = "/index"},
-        {.id = "r-2", .user = "bob", .path = "/search?q=context"},
-        {.id = "r-3", .user = "carol", .path = "/about"},
+        {.id = "r-1", .user = "www-a", .path = "/index"},
+        {.id = "r-2", .user = "www-b", .path = "/search?q=context"},
+        {.id = "r-3", .user = "www-c", .path = "/about"},
     };
     enum { REQUESTS = sizeof(requests) / sizeof(requests[0]) };
     pthread_t threads[THREADS];

@@ -11,6 +11,8 @@
  * atomic read-modify-write waits until the own buffer is empty. membarrier() waits until the other thread's is.
  * With WEAK, stores leave the buffer in any order that memory_order_release and their places allow.
  *
+ * With HOOKS a context can have `leave` operations to call, and these may leave it themselves.
+ *
  * DATA stands for all that changes under the claim (root, lets, bits, extra): a bit that each change turns over. `data`
  * is what it should be. Whoever looks must find that, so nobody may change it at the same time or have done so unseen.
  *
@@ -385,22 +387,25 @@ inline destroy()
 /* xctx_exit(). */
 inline exit()
 {
+#ifdef HOOKS
     if
     :: skip /* there is nothing to undo */
     :: true ->
-        /* exit_slowly(): CONTEXT_APPLIED */
+        /* exit_slowly(): CONTEXT_APPLIED. It has a reference meanwhile. */
         lock();
-#ifdef LAST_CLEARED_EARLY
         store(LAST, false);
+#ifndef HOOKS_WITHOUT_REF
+        d_step { buffered[me] == 0 -> assert(alive); memory[REFS]++ };
 #endif
         unlock(claim);
         claim = 0;
         /* xctx__hooks_undo(), in which the operation may leave the context itself. */
         if
-        :: skip
-        :: slow = true
+        :: undoing = true
+        :: atomic { slow = true; undone = true }
         fi
     fi;
+#endif
     if
     :: slow
     :: else ->
@@ -433,6 +438,12 @@ inline exit()
         assert(ENTERED(claim) && WHO(claim) == me);
         claim = 0;
         store(LAST, false);
+#ifndef HOOKS_WITHOUT_REF
+        if
+        :: undone -> undone = false; d_step { buffered[me] == 0 -> assert(alive); memory[REFS]-- }
+        :: else
+        fi;
+#endif
         now_left();
         load(REFS, value);
         if
@@ -442,13 +453,22 @@ inline exit()
         :: else -> value = 0; claim_exit()
         fi
     :: else
+    fi;
+    if
+    :: undoing ->
+        undoing = false;
+        assert(alive); /* xctx__hooks_undo() goes on */
+#ifndef HOOKS_WITHOUT_REF
+        has++
+#endif
+    :: else
     fi
 }
 
 /* xctx_unref(). */
 inline unref()
 {
-    has = false;
+    has--;
     load(REFS, refs);
     if
     :: refs == 1 ->
@@ -505,15 +525,15 @@ inline unref()
 /* xctx_ref(), by who has the context entered and no reference: the ways to get one otherwise change nothing here. */
 inline ref()
 {
-    d_step { buffered[me] == 0 -> assert(alive); memory[REFS]++; has = true }
+    d_step { buffered[me] == 0 -> assert(alive); memory[REFS]++; has = 1 }
 }
 
 proctype thread(byte me)
 {
-    bool has = true;
+    byte has = 1; /* references */
     bool in;
     byte claim, value, refs, i;
-    bool swapped, slow, done;
+    bool swapped, slow, undoing, undone, done;
 
     do
     :: atomic { left > 0 && has && !in -> left--};

@@ -193,6 +193,8 @@ XCTX_API int xctx_merge(xctx_context *child);
 /**
  * Is told of every switch of the current context on any thread.
  *
+ * A C++ exception that it throws passes through the call that has switched; the switch is made all the same.
+ *
  * @param current_or_null  the context that is current now, borrowed until the call returns; NULL if there is none.
  */
 typedef void (*xctx_watcher)(xctx_context *current_or_null, void *user);

@@ -466,7 +466,7 @@ int xctx_exit(xctx_context *context)
         return exit_error(context);
     xctx__window_open(record, context);
     bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST)) &&
+                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST)) && context->lets == 0 &&
                  XCTX__LIKELY(slot->pin != context || !slot->ready);
     if (XCTX__LIKELY(quick)) {
         step_out(slot, context);

@@ -55,7 +55,7 @@ struct object {
 struct shard {
     pthread_mutex_t mutex;
     struct object *entries; /* NULL: `room` is 0 */
-    size_t room;           /* a power of two, or 0 */
+    size_t room;            /* a power of two, or 0 */
     size_t used;
 };
 

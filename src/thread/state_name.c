@@ -35,6 +35,14 @@ static void *name_capture(void)
     return name;
 }
 
+/* Of the running thread; a name that is refused leaves it as it is. */
+static void name_apply(const struct name *name)
+{
+    int error = errno;
+    prctl(PR_SET_NAME, name->text);
+    errno = error;
+}
+
 static void *name_enter(void *value)
 {
     struct name *name = value;
@@ -43,7 +51,7 @@ static void *name_enter(void *value)
         return NULL;
     struct name *old = xctx__state_captured(name_capture());
     if (old && strcmp(old->text, name->text) != 0)
-        prctl(PR_SET_NAME, name->text);
+        name_apply(name);
     return old;
 }
 
@@ -54,7 +62,7 @@ static void name_leave(void *saved)
     if (!old)
         return;
     /* To ask first would cost as much as to set. */
-    prctl(PR_SET_NAME, old->text);
+    name_apply(old);
     xctx__free(old);
 }
 

@@ -106,14 +106,40 @@ demo -s files "$work/missing" "$work/empty" "$work/binary" LICENSE "$work/direct
     "$work/huge" /dev/null "$work/"$'two\nlines'
 is status 1 "$status"
 is errors "xctx: $work/missing: No such file or directory
+xctx: $work/directory: Is a directory
+xctx: /dev/null: neither a regular file nor a pipe
+xctx: $work/two?lines: No such file or directory
 xctx: $work/empty: empty
 xctx: $work/binary: binary, not a text
-xctx: $work/directory: Is a directory
 xctx: $work/endless-line: a line of more than 1 MiB: not a text
-xctx: $work/huge: binary, not a text
-xctx: /dev/null: neither a regular file nor a pipe
-xctx: $work/two?lines: No such file or directory" "$errors"
-is row "$(reference LICENSE)" "$(row r-4)"
+xctx: $work/huge: binary, not a text" "$errors"
+is row "$(reference LICENSE)" "$(row r-3)"
+end
+
+begin 'no file that can be opened: errors, and nothing is shown'
+demo "$work/missing" "$work/directory"
+is status 1 "$status"
+is output '' "$output"
+is errors "xctx: $work/missing: No such file or directory
+xctx: $work/directory: Is a directory" "$errors"
+end
+
+begin 'files that cannot be opened: errors before the first section'
+"$xctx" demo "$work/missing" LICENSE >"$work/both" 2>&1 </dev/null
+is first "xctx: $work/missing: No such file or directory" "$(head -n 1 "$work/both")"
+end
+
+begin 'times of the log: in order'
+demo -s files --verbose --threads=8 "${files[@]}"
+times=$(printf '%s\n' "$output" | awk '$1 ~ /ms$/ {sub("ms", "", $1); print $1}')
+is 'enough lines' yes "$([ "$(wc -l <<<"$times")" -gt 100 ] && echo yes)"
+is order "$(sort -n <<<"$times")" "$times"
+end
+
+begin 'numbers out of range: an error that names the range'
+demo --threads=65
+is status 2 "$status"
+is errors "xctx: demo: threads: 1 to 64, not '65'; try \`xctx demo --help\`" "$errors"
 end
 
 begin 'more than can be read in time: an error'

@@ -14,6 +14,7 @@
 
 #include "command.h"
 #include "output.h"
+#include "reader.h"
 
 static const struct section *const sections[] = {
     &section_thread,
@@ -43,12 +44,12 @@ static int print_help(void)
           "Options:\n"
           "  -s, --section=NAME   only this section\n"
           "  -t, --threads=N      threads of the pool, 1 to %d (default %d)\n"
-          "  -d, --deadline=N     seconds that each file may take (default %d)\n"
+          "  -d, --deadline=N     seconds that each file may take, 1 to %d (default %d)\n"
           "  -v, --verbose        every line of the log and of the summary\n"
           "  -h, --help           this help\n"
           "\n"
           "Exit status: 0 all is well, 1 a file or something else failed, 2 wrong usage.\n",
-          THREADS_LIMIT, THREADS_DEFAULT, SECONDS_DEFAULT);
+          THREADS_LIMIT, THREADS_DEFAULT, SECONDS_LIMIT, SECONDS_DEFAULT);
     return STATUS_OK;
 }
 
@@ -87,11 +88,11 @@ static int parse_option(struct options *options, int option, char *argv[])
         return options->only ? STATUS_OK : usage_error("demo", "demo: unknown section '%s'", optarg);
     case 't':
         options->demo.threads = number = parse_number(optarg, THREADS_LIMIT);
-        return number ? STATUS_OK : usage_error("demo", "demo: not a number of threads: '%s'", optarg);
+        return number ? STATUS_OK : usage_error("demo", "demo: threads: 1 to %d, not '%s'", THREADS_LIMIT, optarg);
     case 'd':
         number = parse_number(optarg, SECONDS_LIMIT);
         options->demo.time_limit = (int64_t)number * SECOND;
-        return number ? STATUS_OK : usage_error("demo", "demo: not a number of seconds: '%s'", optarg);
+        return number ? STATUS_OK : usage_error("demo", "demo: seconds: 1 to %d, not '%s'", SECONDS_LIMIT, optarg);
     case 'v':
         options->demo.verbose = true;
         return STATUS_OK;
@@ -126,6 +127,25 @@ static int parse(struct options *ret, int argc, char *argv[])
     ret->demo.files = argv + optind;
     ret->demo.file_count = (size_t)(argc - optind);
     return STATUS_OK;
+}
+
+/* Complains of files that cannot be read, before anything else is shown, and goes on with the others. */
+static int check_files(struct demo *demo)
+{
+    struct reader reader;
+    size_t count = 0;
+    int status = STATUS_OK;
+
+    for (size_t i = 0; i < demo->file_count; i++) {
+        if (reader_check(&reader, demo->files[i])) {
+            demo->files[count++] = demo->files[i];
+        } else {
+            complain("%s: %s", demo->files[i], reader.problem);
+            status = STATUS_FAILED;
+        }
+    }
+    demo->file_count = count;
+    return status;
 }
 
 struct section_call {
@@ -165,6 +185,11 @@ static int demo_run(int argc, char *argv[])
         return status;
     if (options.help)
         return print_help();
+    if (options.only != &section_thread && options.demo.file_count > 0) {
+        status = check_files(&options.demo);
+        if (options.demo.file_count == 0)
+            return status;
+    }
     for (size_t i = 0; i < SECTIONS; i++) {
         if (options.only && sections[i] != options.only)
             continue;

@@ -12,7 +12,7 @@
 
 /* What the demo was asked for. */
 struct demo {
-    char *const *files;
+    char **files;
     size_t file_count;  /* 0: the section chooses */
     size_t threads;     /* of the pool */
     int64_t time_limit; /* for each file, in nanoseconds */

@@ -350,7 +350,7 @@ static const char *hand_over(struct stage *stage, int *ret_error)
 {
     static const struct change mine = {
         .id = "r-4711",
-        .user = "alice",
+        .user = "www-a",
         .time = 2000000000,
         .rounding = FE_UPWARD,
         .usr1 = SIG_BLOCK,

@@ -59,14 +59,15 @@ void log_line(const char *format, ...)
     if (vsnprintf(message, sizeof(message), format, arguments) < 0)
         message[0] = '\0';
     va_end(arguments);
+    flockfile(stdout); /* so that the times of the lines are in order */
     int64_t time = now();
     int64_t microseconds = (time - start) / 1000;
     format_fitting(name, sizeof(name), file ? file : "-", FILE_COLUMNS);
-    /* One call, so that lines of several threads do not mix. */
     print("  %3" PRId64 ".%03" PRId64 "ms  %6u  %-7s %s%*s  %8s  %s\n", microseconds / 1000, microseconds % 1000,
           pool_thread_number(), id ? id : "-", name, FILE_COLUMNS - (int)text_columns(name), "",
           format_seconds(left, sizeof(left), deadline() - time), message);
     fflush(stdout); /* logs are for reading while the program runs */
+    funlockfile(stdout);
 }
 
 void log_end(void)

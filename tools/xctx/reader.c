@@ -33,6 +33,27 @@ static void choose_piece_size(struct reader *reader, size_t size, size_t pieces)
     reader->piece_size = piece > PIECE_MOST ? PIECE_MOST : piece;
 }
 
+static bool check_kind(struct reader *reader, const struct stat *status)
+{
+    if (S_ISDIR(status->st_mode))
+        return fail_errno(reader, EISDIR);
+    if (!S_ISREG(status->st_mode) && !S_ISFIFO(status->st_mode))
+        return fail(reader, "neither a regular file nor a pipe");
+    return true;
+}
+
+bool reader_check(struct reader *reader, const char *path)
+{
+    struct stat status;
+
+    *reader = (struct reader){.fd = -1};
+    if (stat(path, &status) != 0)
+        return fail_errno(reader, errno);
+    if (!check_kind(reader, &status))
+        return false;
+    return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || fail_errno(reader, errno);
+}
+
 bool reader_open(struct reader *reader, const char *path, size_t pieces)
 {
     struct stat status;
@@ -42,10 +63,8 @@ bool reader_open(struct reader *reader, const char *path, size_t pieces)
     reader->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (reader->fd < 0 || fstat(reader->fd, &status) != 0)
         return fail_errno(reader, errno);
-    if (S_ISDIR(status.st_mode))
-        return fail_errno(reader, EISDIR);
-    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
-        return fail(reader, "neither a regular file nor a pipe");
+    if (!check_kind(reader, &status))
+        return false;
     if (fcntl(reader->fd, F_SETFL, 0) != 0)
         return fail_errno(reader, errno);
     /* Of pipes, and of files in /proc, the size is not known before. */

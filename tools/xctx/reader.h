@@ -21,6 +21,14 @@ struct reader {
 };
 
 /*
+ * Whether a file looks as if reader_open() would take it: it is there, of the right kind, and may be read. Opens
+ * nothing: whoever writes to a pipe would notice.
+ *
+ * Returns false with `problem` set. There is nothing to close.
+ */
+bool reader_check(struct reader *reader, const char *path);
+
+/*
  * Opens a file. Regular files and pipes are taken, directories and devices are not. A regular file is divided into
  * about `pieces` pieces, within limits.
  *
