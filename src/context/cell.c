@@ -8,6 +8,7 @@
  */
 #include "cell.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -58,6 +59,19 @@ static void release_value(struct cell *cell)
     release(value);
 }
 
+/* Works the queue off. */
+static void release_due(void *running)
+{
+    struct slot *slot = running;
+
+    while (slot->due) {
+        struct cell *cell = slot->due;
+        slot->due = cell->next;
+        release_value(cell);
+    }
+    slot->releasing = false;
+}
+
 static void cell_finish(struct cell *cell)
 {
     struct slot *slot = &xctx__slot;
@@ -76,13 +90,10 @@ static void cell_finish(struct cell *cell)
         return;
     }
     slot->releasing = true;
+    /* Also done when an exception or the end of the thread comes through here. */
+    pthread_cleanup_push(release_due, slot);
     release_value(cell);
-    while (slot->due) {
-        cell = slot->due;
-        slot->due = cell->next;
-        release_value(cell);
-    }
-    slot->releasing = false;
+    pthread_cleanup_pop(1);
 }
 
 void xctx__cell_unref(struct cell *cell)

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 #include "context_internal.h"
@@ -23,8 +25,11 @@ void xctx__claim_wait(unsigned *tries)
     } else if (n < WAITS_YIELDED) {
         sched_yield();
     } else {
+        /* Not nanosleep(), which is a cancellation point: who waits here may have locked another context. */
         const struct timespec pause = {.tv_nsec = SLEEP_NS};
-        nanosleep(&pause, NULL);
+        int error = errno;
+        syscall(SYS_nanosleep, &pause, NULL);
+        errno = error;
     }
 }
 
@@ -36,7 +41,7 @@ static bool swap(xctx_context *context, uintptr_t from, uintptr_t to)
 }
 
 /* Takes the claim that another thread keeps or holds. False: it was quicker. */
-static bool revoke(xctx_context *context, uintptr_t claim, uintptr_t mine)
+static bool revoke_claim(xctx_context *context, uintptr_t claim, uintptr_t mine)
 {
     struct record *owner = xctx__claim_record(claim);
     unsigned tries = 0;
@@ -58,6 +63,28 @@ static bool revoke(xctx_context *context, uintptr_t claim, uintptr_t mine)
     return true;
 }
 
+/* What a context forgets that a thread had entered which did not come along through fork(). */
+static void forget_entering(xctx_context *context)
+{
+    context->lets = 0;
+    context->owed = 0; /* what that thread had counted in its slot is lost: the pin stays, and the map with it */
+    context->bits &= (uint8_t) ~(CONTEXT_FIRST | CONTEXT_APPLIED);
+    if (context->extra)
+        context->extra->applied_count = 0;
+}
+
+/* The claim of a context that was just locked, and that a thread had claimed which did not come along through fork().
+ */
+static uintptr_t take_over(xctx_context *context, struct record *me, enum claim_tag tag)
+{
+    /* It may have had the context locked for a moment while this thread has it entered. */
+    if (xctx__is_entered_here(&xctx__slot, context))
+        return xctx__claim(me, CLAIM_SHARED);
+    if (tag != CLAIM_KEPT)
+        forget_entering(context);
+    return xctx__claim(me, CLAIM_FREE);
+}
+
 uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
 {
     const uintptr_t mine = xctx__claim(me, CLAIM_LOCKED);
@@ -70,20 +97,15 @@ uintptr_t xctx__claim_lock(xctx_context *context, struct record *me)
         enum claim_tag tag = xctx__claim_tag(claim);
         bool gone = xctx__claim_is_gone(claim);
 
-        if (tag == CLAIM_LOCKED && gone) {
-            /* It can only have been this thread that had the context entered, or one that is gone too. */
+        if (gone && tag != CLAIM_FREE) {
             if (swap(context, claim, mine))
-                return xctx__is_entered_here(&xctx__slot, context) ? xctx__claim(me, CLAIM_SHARED)
-                                                                   : xctx__claim(me, CLAIM_FREE);
+                return take_over(context, me, tag);
         } else if (tag == CLAIM_LOCKED) {
             xctx__claim_wait(&tries);
         } else if (tag == CLAIM_FREE || tag == CLAIM_SHARED || owner == me) {
             if (swap(context, claim, mine))
                 return claim;
-        } else if (gone) {
-            if (swap(context, claim, mine))
-                return xctx__claim(owner, tag == CLAIM_KEPT ? CLAIM_FREE : CLAIM_SHARED);
-        } else if (revoke(context, claim, mine)) {
+        } else if (revoke_claim(context, claim, mine)) {
             return xctx__claim(owner, tag == CLAIM_KEPT ? CLAIM_FREE : CLAIM_SHARED);
         }
     }
@@ -99,15 +121,6 @@ void xctx__claim_unlock_entered(xctx_context *context, struct record *me)
     bool hold = xctx__bias && context->bits < CONTEXT_REVOKED_MOST;
 
     xctx__claim_unlock(context, xctx__claim(me, hold ? CLAIM_HELD : CLAIM_SHARED));
-}
-
-/* What a context forgets that a thread had entered which did not come along through fork(). */
-static void forget_entering(xctx_context *context)
-{
-    context->lets = 0;
-    context->bits &= (uint8_t) ~(CONTEXT_FIRST | CONTEXT_APPLIED);
-    if (context->extra)
-        context->extra->applied_count = 0;
 }
 
 /* Learns from an enter how the next ones should go. `again`: the last owner was the same thread. */
@@ -154,13 +167,10 @@ int xctx__claim_enter(xctx_context *context, struct record *me)
         }
         claim = xctx__claim_lock(context, me);
         tag = xctx__claim_tag(claim);
-        entered = tag == CLAIM_HELD || tag == CLAIM_SHARED;
-        if (entered && !xctx__claim_is_gone(claim)) {
+        if (tag == CLAIM_HELD || tag == CLAIM_SHARED) {
             xctx__claim_unlock(context, claim);
             return -EBUSY;
         }
-        if (entered)
-            forget_entering(context);
         context->bits &= (uint8_t)~CONTEXT_KEEP;
         atomic_store_explicit(&context->used, 1, memory_order_relaxed);
         xctx__claim_unlock(context, xctx__claim(me, xctx__bias ? CLAIM_HELD : CLAIM_SHARED));

@@ -419,22 +419,30 @@ static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context
 
     uintptr_t claim = xctx__claim_lock(context, record);
     bool first = context->bits & CONTEXT_FIRST;
-    bool applied = context->bits & CONTEXT_APPLIED;
-    context->bits &= (uint8_t) ~(CONTEXT_APPLIED | CONTEXT_LAST);
+    bool applied = !first && context->bits & CONTEXT_APPLIED;
+    if (applied) {
+        context->bits &= (uint8_t)~CONTEXT_APPLIED;
+        /* A reference of ours: the operations may leave the context and give the last one back. */
+        xctx_ref(context);
+    }
     if (first || applied)
         xctx__claim_unlock(context, claim);
     if (first)
         return -EINVAL;
     if (applied) {
         xctx__hooks_undo(context);
-        if (slot->current != context)
+        if (slot->current != context) {
+            xctx_unref(context);
             return 0; /* an operation has left the context itself */
+        }
         xctx__claim_lock(context, record);
+        atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel);
     }
     if (slot->pin == context)
         xctx__pin_fold(slot);
     step_out(slot, context);
     context->lets = 0;
+    context->bits &= (uint8_t)~CONTEXT_LAST;
     if (atomic_load_explicit(&context->refs, memory_order_acquire) == 0)
         context_destroy(slot, context);
     else
@@ -523,6 +531,15 @@ void xctx__context_thread_end(struct slot *slot)
             return;
         drop_first(slot); /* it cannot be left */
     }
+    /* Given up: what is left is left as it is, and nobody's. */
+    while (slot->current) {
+        xctx_context *context = slot->current;
+        xctx__claim_lock(context, slot->record);
+        if (slot->pin == context)
+            xctx__pin_fold(slot);
+        step_out(slot, context);
+        xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));
+    }
 }
 
 /* ---- references ---- */
@@ -549,7 +566,7 @@ static __attribute__((noinline)) xctx_context *unref_slowly(struct slot *slot, x
     uintptr_t claim = xctx__claim_lock(context, record);
     enum claim_tag tag = xctx__claim_tag(claim);
     bool last = atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) == 1;
-    bool entered = tag == CLAIM_HELD || (tag == CLAIM_SHARED && !xctx__claim_is_gone(claim));
+    bool entered = tag == CLAIM_HELD || tag == CLAIM_SHARED;
     if (last && entered)
         context->bits |= CONTEXT_LAST;
     if (!last || entered)

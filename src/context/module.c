@@ -6,6 +6,8 @@
  */
 #include <dlfcn.h>
 #include <link.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "var_internal.h"
@@ -17,6 +19,8 @@
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
+static atomic_bool is_own_pinned;
+
 void xctx__module_pin(const void *address)
 {
     const char *at = address;
@@ -24,8 +28,8 @@ void xctx__module_pin(const void *address)
 
     if (!dlopen || !dladdr)
         return;
-    /* This library is linked with -z nodelete; a static program stays anyway. */
-    if (at >= __ehdr_start && at < _end)
+    /* Once is enough for the module of this library itself, which defines variables at every start. */
+    if (at >= __ehdr_start && at < _end && atomic_exchange_explicit(&is_own_pinned, true, memory_order_relaxed))
         return;
     if (dladdr(address, &info) && info.dli_fname && info.dli_fname[0]) {
         /* The reference is given back at once: RTLD_NODELETE outlives it. NULL for a name that is not a module's

@@ -168,7 +168,9 @@ xctx_context *xctx__pool_take(struct record *record)
     }
     pthread_mutex_lock(&lock);
     context = take_one();
-    for (uint32_t i = 1; context && i < BATCH; i++) {
+    /* What stands in for the record of a thread that has none takes nothing. */
+    uint32_t batch = record == &xctx__no_record ? 1 : BATCH;
+    for (uint32_t i = 1; context && i < batch; i++) {
         xctx_context *another = take_one();
         if (!another)
             break;

@@ -10,8 +10,11 @@
 #include "record.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -45,6 +48,7 @@ static struct record *pooled_records;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool has_key;
+static bool has_fork_handlers;
 static _Atomic uint64_t next_serials = 1;
 
 static int membarrier(int command)
@@ -54,10 +58,16 @@ static int membarrier(int command)
 
 void xctx__barrier_others(void)
 {
-    int error = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    int error = errno;
 
-    assert(error == 0); /* registered, or no claim could have been kept */
-    (void)error;
+    /* The kernel may be short of memory for a moment. It cannot refuse what it has registered, unless a filter for
+       system calls was set up since: then nothing can be said any more about what other threads see. */
+    while (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0) {
+        if (errno != ENOMEM)
+            abort();
+        sched_yield();
+    }
+    errno = error;
 }
 
 static void thread_end(void *record)
@@ -113,17 +123,23 @@ static void after_fork_in_child(void)
 
 static void start(void)
 {
-    has_key = pthread_key_create(&key, thread_end) == 0 &&
-              pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+    has_key = pthread_key_create(&key, thread_end) == 0;
     xctx__bias = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
-    /* The key and the fork handlers lead into this code; in a plugin that has it linked in, nothing else keeps it. */
+}
+
+/* Before a program can register fork handlers of its own: those that use this library, or hold locks under which it is
+   used, must run before ours in fork() and after ours behind it. And before anything leads into this code that keeps a
+   plugin which has it linked in from going: a key, a fork handler. */
+__attribute__((constructor)) static void load(void)
+{
     xctx__module_pin(&once);
+    has_fork_handlers = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
 }
 
 struct record *xctx__record_reserve(void)
 {
     pthread_once(&once, start);
-    if (!has_key)
+    if (!has_key || !has_fork_handlers)
         return NULL;
     pthread_mutex_lock(&lock);
     struct record *record = pooled_records;

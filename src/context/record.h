@@ -12,7 +12,7 @@
  * pools them, so that whoever meets one in a claim word knows that nobody will answer for it any more.
  *
  * The window. Its owner puts a context there, does a few loads and stores on it that are only valid while it has the
- * claim, and takes it out again. Nothing that may block or call out happens within. Partner: revoke() in claim.c.
+ * claim, and takes it out again. Nothing that may block or call out happens within. Partner: revoke_claim() in claim.c.
  *
  * The other atomics are relaxed. `new_claim` and `hand_over` are hints, written by the owner (note_entering() in
  * claim.c) and by whoever revokes: whichever value is read, only the cost differs. `gone` changes in the child of

@@ -375,7 +375,8 @@ static __attribute__((noinline)) int set_otherwise(xctx_var *var, void *value, x
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (!slot->current)
+    /* A variable without a number may be getting one now, on another thread, and its flags before it. */
+    if (!slot->current || xctx__var_id(var) == XCTX__VAR_NO_ID)
         return set_slowly(var, value, ret_token, 0);
     if ((xctx__var_flags(var) & VAR_CELL_ONLY) == VAR_CELL)
         return set_counted(var, value, ret_token);

@@ -62,6 +62,8 @@ TEST(watcher_that_was_unwatched_is_never_called_again)
         watchers[i] = spawn(watch_and_unwatch, number(scaled(300)));
     for (int i = 0; i < 2; i++)
         join(watchers[i]);
+    while (atomic_load(&switches) == 0)
+        sched_yield(); /* on a busy machine they may not have begun */
     atomic_store(&stop, true);
     for (int i = 0; i < SWITCHERS; i++)
         join(switchers[i]);
