@@ -69,7 +69,8 @@ static inline bool xctx__claim_is_gone(uintptr_t claim)
  * has it locked: locks are held for a few instructions, or for the copy of one map.
  *
  * Returns what to give to xctx__claim_unlock(): the former claim, with KEPT by another thread turned into FREE and HELD
- * by another thread into SHARED.
+ * by another thread into SHARED. What a thread had entered that did not come along through fork() is FREE, too; what
+ * that thread had counted for it is forgotten, so that its map is never freed in the child.
  */
 uintptr_t xctx__claim_lock(xctx_context *context, struct record *me);
 void xctx__claim_unlock(xctx_context *context, uintptr_t claim);

@@ -46,6 +46,7 @@ static struct record emergency; /* whoever has `emergency_lock` */
 static struct record *all_records;
 static struct record *pooled_records;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool has_key;
 static bool has_fork_handlers;
@@ -121,19 +122,26 @@ static void after_fork_in_child(void)
     xctx__watch_after_fork(true);
 }
 
-static void start(void)
+static void register_fork_handlers(void)
 {
-    has_key = pthread_key_create(&key, thread_end) == 0;
-    xctx__bias = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+    has_fork_handlers = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
 }
 
 /* Before a program can register fork handlers of its own: those that use this library, or hold locks under which it is
    used, must run before ours in fork() and after ours behind it. And before anything leads into this code that keeps a
    plugin which has it linked in from going: a key, a fork handler. */
-__attribute__((constructor)) static void load(void)
+__attribute__((constructor(101))) static void load(void)
 {
     xctx__module_pin(&once);
-    has_fork_handlers = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+    pthread_once(&fork_once, register_fork_handlers);
+}
+
+static void start(void)
+{
+    /* Another constructor may have been quicker. */
+    pthread_once(&fork_once, register_fork_handlers);
+    has_key = pthread_key_create(&key, thread_end) == 0;
+    xctx__bias = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
 }
 
 struct record *xctx__record_reserve(void)

@@ -47,8 +47,9 @@ static int in_little_room(void)
 
 TEST(contexts_made_until_no_pages_are_left_end_in_null_and_come_back)
 {
-    if (TEST_ASAN || TEST_TSAN)
-        skip(); /* their own memory is larger than any limit */
+    const char *preloaded = getenv("LD_PRELOAD");
+    if (TEST_ASAN || TEST_TSAN || getenv("XCTX_TEST_EMULATED") || (preloaded && strstr(preloaded, "valgrind")))
+        skip(); /* what runs the program takes from the same address space */
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0)
