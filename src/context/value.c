@@ -130,6 +130,16 @@ static inline bool map_is_ours(const struct slot *slot, const xctx_context *cont
    the context is entered again. */
 static inline uint16_t lets_with(uint16_t lets, int change)
 {
+    uint16_t changed = change > 0 ? 1 : 0;
+
+    if (change == 0)
+        return lets;
+    /* The first binding, and the end of it: what is stored must not wait for what was loaded, so the compiler must not
+       see that this is the sum. */
+    if (XCTX__LIKELY(lets == 1 - changed)) {
+        __asm__("" : "+r"(changed));
+        return changed;
+    }
     return lets == UINT16_MAX ? lets : (uint16_t)(lets + change);
 }
 
