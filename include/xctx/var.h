@@ -248,7 +248,6 @@ XCTX_API void xctx_token_drop(xctx_token *token);
         if (let.bound_)
 typedef struct xctx__let {
     xctx_token token_;
-    xctx_context *context_;
     int bound_;
 } xctx__let;
 XCTX_API int xctx__let_set(xctx__let *let, xctx_var *var, void *value);

@@ -155,7 +155,7 @@ xctx_context *xctx__context_ensure(struct slot *slot)
 static inline void switch_to(struct slot *slot, xctx_context *context)
 {
     slot->current = context;
-    slot->root = context ? context->root : &xctx__map_empty;
+    slot->root = XCTX__LIKELY(context) ? context->root : &xctx__map_empty;
 }
 
 /* There is no ready map, or it is for another pin than this context's. */
@@ -473,9 +473,10 @@ int xctx_exit(xctx_context *context)
     if (XCTX__UNLIKELY(!context || slot->current != context))
         return exit_error(context);
     xctx__window_open(record, context);
-    bool quick = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-                 !(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST)) && context->lets == 0 &&
-                 XCTX__LIKELY(slot->pin != context || !slot->ready);
+    bool held = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD);
+    bool quick = XCTX__LIKELY(held) &&
+                 XCTX__LIKELY(!(context->bits & (CONTEXT_APPLIED | CONTEXT_FIRST | CONTEXT_LAST))) &&
+                 XCTX__LIKELY(context->lets == 0) && XCTX__LIKELY(slot->pin != context || !slot->ready);
     if (XCTX__LIKELY(quick)) {
         step_out(slot, context);
         xctx__claim_exit(context, record);

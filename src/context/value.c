@@ -471,14 +471,9 @@ int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
     struct slot *slot = &xctx__slot;
     void *old;
 
-    if (XCTX__LIKELY(var && value != XCTX__ABSENT && has_serial(slot) && put_quickly(slot, var, value, 1, &old))) {
-        token_init(&let->token_, var, old, slot->current);
-    } else {
-        int error = set_slowly(var, value, &let->token_, 1);
-        if (error)
-            return error;
-    }
-    let->context_ = slot->current;
+    if (XCTX__UNLIKELY(!var || value == XCTX__ABSENT || !has_serial(slot) || !put_quickly(slot, var, value, 1, &old)))
+        return set_slowly(var, value, &let->token_, 1);
+    token_init(&let->token_, var, old, slot->current);
     return 0;
 }
 
@@ -487,10 +482,9 @@ void xctx__let_reset(xctx__let *let)
     struct slot *slot = &xctx__slot;
     xctx_context *context = slot->current;
 
-    if (XCTX__LIKELY(context == let->context_ && context && context->serial == let->token_.context_)) {
-        if (XCTX__LIKELY(context->lets > 0) && put_back(slot, &let->token_, -1) == 0)
-            return;
-    }
+    if (XCTX__LIKELY(context && context->serial == let->token_.context_ && context->lets > 0) &&
+        put_back(slot, &let->token_, -1) == 0)
+        return;
     /* The block has left its context, or entered another one and not left it: there is nothing to undo here. */
     xctx_token_drop(&let->token_);
 }
