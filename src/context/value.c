@@ -217,6 +217,15 @@ static void token_create(xctx_token *token, xctx_var *var, void *old, struct slo
     token_init(token, var, old, context);
 }
 
+/* What is done with the old word of a set in the current context: kept for the token, or given back. */
+static void finish_set(struct slot *slot, xctx_var *var, void *old, xctx_token *ret_token)
+{
+    if (ret_token)
+        token_create(ret_token, var, old, slot, slot->current);
+    else
+        xctx__var_unref_word(var, old);
+}
+
 /* Any variable, any map. */
 static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx_token *ret_token, int lets)
 {
@@ -248,10 +257,7 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
         xctx__context_unensure(slot, before);
         return error;
     }
-    if (ret_token)
-        token_create(ret_token, var, old, slot, context);
-    else
-        xctx__var_unref_word(var, old);
+    finish_set(slot, var, old, ret_token);
     return 0;
 }
 
@@ -335,10 +341,7 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
             return error;
         }
     }
-    if (ret_token)
-        token_create(ret_token, var, old, slot, context);
-    else
-        xctx__var_unref_word(var, old);
+    finish_set(slot, var, old, ret_token);
     return 0;
 }
 
