@@ -92,7 +92,7 @@ static void *tally_merge(void *parent, void *child)
     const struct tally *other = child ? child : &none;
 
     if (!sum)
-        return NULL;
+        return XCTX_RESERVED_VALUE; /* NULL would be a value */
     sum->words += other->words;
     if (strlen(other->longest) > strlen(sum->longest))
         memcpy(sum->longest, other->longest, sizeof(sum->longest));
