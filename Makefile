@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 OPTIONS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo check check-quick bench install docs fuzz clean help
+.PHONY: build demo check check-quick bench judge judge-programs install docs fuzz clean help
 
 # Names of folders reach the scripts by the environment: they may have spaces in them.
 export BUILD
@@ -34,6 +34,16 @@ bench:
 	@scripts/build "$$BUILD" -Dbench=enabled
 	@bench/run "$$BUILD/bench/xctx-bench" --json "$$BUILD/bench.json"
 
+judge:
+	@scripts/setup build test check
+	@scripts/build "$$BUILD"
+	@scripts/judge "$$BUILD"
+
+judge-programs:
+	@scripts/setup build test check
+	@scripts/build "$$BUILD"
+	@scripts/judge-programs "$$BUILD"
+
 install:
 	@scripts/install "$$BUILD" "$$PREFIX" $(OPTIONS)
 
@@ -54,6 +64,8 @@ help:
 	@echo 'make check               set up, build, run every check (some minutes)'
 	@echo 'make check-quick         build, run the unit tests'
 	@echo 'make bench               measure against CPython and yardsticks; $(BUILD)/bench.json'
+	@echo 'make judge               compare reports with what gdb says, built in many ways (half an hour)'
+	@echo 'make judge-programs      the same with real programs, whose sources it downloads'
 	@echo 'make install PREFIX=DIR  install (default: $(PREFIX)); DESTDIR= is honoured'
 	@echo 'make docs                the reference of the headers, in $(BUILD)/docs/html'
 	@echo 'make fuzz [SECONDS=60]   drive random calls against a model'

@@ -16,8 +16,12 @@
 #define SAMPLE_NS 200000.0
 #define PARTS 5
 
-static const bench_group *const groups[] = {&bench_contexts, &bench_values, &bench_handover,
-                                            &bench_threads,  &bench_memory, &bench_yardsticks};
+static const bench_group *const groups[] = {&bench_contexts,  &bench_values, &bench_handover,
+                                            &bench_threads,   &bench_memory, &bench_snapshots,
+#ifdef BENCH_INSPECT
+                                            &bench_reports,
+#endif
+                                            &bench_yardsticks};
 
 static bench_result results[MOST_ROWS];
 static int result_count;
@@ -156,10 +160,14 @@ static void usage(FILE *file)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"only", 1, NULL, 'o'},  {"rounds", 1, NULL, 'r'}, {"counts", 1, NULL, 'c'},
-                                            {"json", 1, NULL, 'j'},  {"strict", 0, NULL, 's'}, {"list", 0, NULL, 'l'},
-                                            {"count", 0, NULL, 'n'}, {"memory", 1, NULL, 'm'}, {"help", 0, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"only", 1, NULL, 'o'},   {"rounds", 1, NULL, 'r'}, {"counts", 1, NULL, 'c'},
+        {"json", 1, NULL, 'j'},   {"strict", 0, NULL, 's'}, {"list", 0, NULL, 'l'},
+        {"count", 0, NULL, 'n'},  {"memory", 1, NULL, 'm'}, {"help", 0, NULL, 'h'},
+#ifdef BENCH_INSPECT
+        {"report", 1, NULL, 'p'},
+#endif
+        {NULL, 0, NULL, 0}};
     const char *only = NULL, *counts = NULL, *json = NULL;
     bool strict = false, list = false, count = false;
     int rounds = 0;
@@ -188,6 +196,10 @@ int main(int argc, char **argv)
             break;
         case 'm':
             return bench_memory_child(optarg);
+#ifdef BENCH_INSPECT
+        case 'p':
+            return bench_report_child(optarg);
+#endif
         case 'h':
             usage(stdout);
             return 0;

@@ -35,6 +35,7 @@ typedef struct bench_row {
     double must;      /* bounds of the ratio; 0: none */
     double goal;
     double must_value; /* bound of the value itself; 0: none */
+    double slack;      /* added to what the bounds of the ratio allow, in the row's unit */
     bool uncounted;    /* no instructions: the operation is not all on one thread */
 } bench_row;
 
@@ -44,7 +45,8 @@ typedef struct bench_group {
     const bench_row *(*rows)(int *ret_count);
 } bench_group;
 
-extern const bench_group bench_contexts, bench_values, bench_handover, bench_threads, bench_memory, bench_yardsticks;
+extern const bench_group bench_contexts, bench_values, bench_handover, bench_threads, bench_memory, bench_snapshots,
+    bench_reports, bench_yardsticks;
 
 typedef struct bench_result {
     const bench_group *group;
@@ -58,6 +60,9 @@ typedef struct bench_result {
 /* Whether the bounds hold. A goal can be missed without missing anything that must hold. */
 enum bench_verdict { BENCH_NO_BOUND, BENCH_MISSED, BENCH_SHORT, BENCH_HELD, BENCH_GOAL };
 enum bench_verdict bench_judge(const bench_result *result);
+
+/* A bound of the ratio, of this row and machine: with what its slack allows. 0: none. */
+double bench_bound(const bench_result *result, double bound);
 
 /* report.c */
 void bench_table(const bench_result *results, int count);
@@ -73,6 +78,9 @@ int bench_counts_read(const char *path, bench_result *results, int count);
 
 /* memory.c: what the child process that measures does. */
 int bench_memory_child(const char *what);
+
+/* reports.c: likewise. */
+int bench_report_child(const char *what);
 
 /* Keeps the compiler from dropping a value or moving memory accesses out of the loop. */
 static inline void bench_use(const void *value)

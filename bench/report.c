@@ -12,15 +12,22 @@ const char *bench_peer_name(const bench_result *result)
     return result->group->peer_name ? result->group->peer_name : bench_python_name();
 }
 
+double bench_bound(const bench_result *result, double bound)
+{
+    if (bound <= 0 || result->row->slack <= 0)
+        return bound;
+    return bound + result->row->slack / result->value[BENCH_PEER];
+}
+
 enum bench_verdict bench_judge(const bench_result *result)
 {
     const bench_row *row = result->row;
     if (row->must_value > 0 && result->value[BENCH_OURS] > row->must_value)
         return BENCH_MISSED;
-    if (row->must > 0 && result->ratio > row->must)
+    if (row->must > 0 && result->ratio > bench_bound(result, row->must))
         return BENCH_MISSED;
     if (row->goal > 0)
-        return result->ratio <= row->goal ? BENCH_GOAL : row->must > 0 ? BENCH_HELD : BENCH_SHORT;
+        return result->ratio <= bench_bound(result, row->goal) ? BENCH_GOAL : row->must > 0 ? BENCH_HELD : BENCH_SHORT;
     return row->must > 0 || row->must_value > 0 ? BENCH_HELD : BENCH_NO_BOUND;
 }
 
@@ -32,7 +39,7 @@ static const char *number(double value, int places)
     static char texts[8][24];
     static unsigned next;
     char *text = texts[next++ % 8];
-    if (value < 0)
+    if (value < 0 || isnan(value))
         return "";
     snprintf(text, sizeof(texts[0]), "%.*f", places, value);
     return text;
@@ -73,8 +80,9 @@ void bench_table(const bench_result *results, int count)
                                                              : result->ratio < 100 ? 2
                                                                                    : 0));
         printf(" %3s %4s %4s %4s %5s %5s\n", row->rounds == 1 ? "" : number(100 * result->spread, 0),
-               bound(row->must, row->must_value), bound(row->goal, 0), verdicts[bench_judge(result)],
-               number(result->instructions[BENCH_OURS], 0), number(result->instructions[BENCH_PEER], 0));
+               bound(bench_bound(result, row->must), row->must_value), bound(bench_bound(result, row->goal), 0),
+               verdicts[bench_judge(result)], number(result->instructions[BENCH_OURS], 0),
+               number(result->instructions[BENCH_PEER], 0));
     }
 }
 
@@ -134,9 +142,9 @@ int bench_json(const char *path, const bench_result *results, int count)
         json_number(file, "peer_ns", result->value[BENCH_PEER], true);
         json_number(file, "ratio", result->ratio, true);
         json_number(file, "spread", result->spread, row->rounds != 1);
-        json_number(file, "must", row->must, row->must > 0);
+        json_number(file, "must", bench_bound(result, row->must), row->must > 0);
         json_number(file, "must_value", row->must_value, row->must_value > 0);
-        json_number(file, "goal", row->goal, row->goal > 0);
+        json_number(file, "goal", bench_bound(result, row->goal), row->goal > 0);
         json_number(file, "instructions", result->instructions[0], result->instructions[0] >= 0);
         json_number(file, "peer_instructions", result->instructions[1], result->instructions[1] >= 0);
         fprintf(file, "\"holds\": %s}%s\n", holds[bench_judge(result)], i + 1 < count ? "," : "");

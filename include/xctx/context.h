@@ -38,9 +38,19 @@ typedef struct xctx_var xctx_var;
  * Bits for xctx_copy_current_with() and xctx_bind_with().
  * @{
  */
+/** Return addresses, found by frame pointers. */
+#define XCTX_CAPTURE_STACK 0x01u
+/** What reports need to show every frame and its local variables: registers and bytes of the stack. */
+#define XCTX_CAPTURE_LOCALS 0x02u
+/** Registers and flags. */
+#define XCTX_CAPTURE_REGISTERS 0x04u
 /** The thread's settings: a value for every variable that has a `capture` operation, among them the capsules of
- * thread.h. */
+ * thread.h; and, in a snapshot, a xctx_thread_state. */
 #define XCTX_CAPTURE_STATE 0x08u
+/** Floating-point and vector registers: of use where a signal interrupted the thread. */
+#define XCTX_CAPTURE_FPU 0x10u
+/** All of these. */
+#define XCTX_CAPTURE_ALL 0x1fu
 /** @} */
 
 /**
@@ -63,16 +73,19 @@ XCTX_API xctx_context *xctx_new(void);
 XCTX_API xctx_context *xctx_copy(xctx_context *context);
 
 /**
- * Copies the running thread's current context, which is made first if there is none.
+ * Copies the running thread's current context, which is made first if there is none. Captures what
+ * xctx_set_default_capture() says (snapshot.h); at the start nothing.
  *
  * @return new; NULL if memory ran out or a `clone` operation failed.
  */
 XCTX_API xctx_context *xctx_copy_current(void);
 
 /**
- * As xctx_copy_current(), and captures more into the copy. The current context is not changed.
+ * As xctx_copy_current(), and captures more: the copy carries a snapshot of the caller (xctx_snapshot_of()), and with
+ * XCTX_CAPTURE_STATE the thread's settings. The current context is not changed. A copy of that copy carries the same
+ * snapshot.
  *
- * @param capture  XCTX_CAPTURE_* bits; 0 is xctx_copy_current().
+ * @param capture  XCTX_CAPTURE_* bits; 0: variables alone, whatever the default capture is.
  * @return new; NULL if memory ran out, a `clone` or `capture` operation failed, or @p capture has bits that this
  *         version does not know.
  */

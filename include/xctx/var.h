@@ -72,6 +72,8 @@ typedef struct xctx_var_options {
     int (*decode)(const void *data, size_t size, void **ret_value);
     /** What copying a context does with the variable. */
     enum xctx_flow flow;
+    /** Not 0: no report and no file shows the value: redact.h. Since 0.1. */
+    uint32_t secret;
 } xctx_var_options;
 
 /** A context variable. Defined by XCTX_VAR_DEFINE or made by xctx_var_create(); its fields are the library's. */

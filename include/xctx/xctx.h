@@ -8,6 +8,10 @@
 
 #include <xctx/base.h>
 #include <xctx/context.h>
+#include <xctx/core.h>
+#include <xctx/crash.h>
+#include <xctx/redact.h>
+#include <xctx/snapshot.h>
 #include <xctx/thread.h>
 #include <xctx/var.h>
 

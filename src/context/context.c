@@ -25,6 +25,7 @@ static inline void context_clear(xctx_context *context)
     context->owed = 0;
     context->serial = 0;
     context->extra = NULL;
+    context->snapshot = NULL;
 }
 
 static inline void context_claim(xctx_context *context, struct record *record)
@@ -62,6 +63,7 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
     struct map *root = context->root;
     struct map *ready = NULL;
     int64_t owed = context->owed;
+    struct xctx_snapshot *snapshot = context->snapshot;
 
     if (context->extra) {
         ready = xctx__leaves_revoke(context);
@@ -78,6 +80,8 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
     /* Acquire: see the last reads of those who gave their reference back before. */
     if (owed != 0 || atomic_load_explicit(&root->refs, memory_order_acquire) != 1 || !xctx__ready_keep(slot, root))
         xctx__map_unpin(slot, root, owed);
+    if (snapshot)
+        xctx_snapshot_unref(snapshot);
 }
 
 /* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. */
@@ -86,7 +90,7 @@ static inline void context_destroy(struct slot *slot, xctx_context *context)
     struct map *root = context->root;
 
     if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !xctx__has_record(slot) || context->owed ||
-                       context->extra)) {
+                       context->extra || context->snapshot)) {
         destroy_slowly(slot, context);
         return;
     }
@@ -218,6 +222,14 @@ static struct map *flow(struct slot *slot, struct map *map)
     return flowed;
 }
 
+/* A copy carries the snapshot that its original carries. `copy` may be NULL. */
+static xctx_context *inherit(xctx_context *copy, const xctx_context *context)
+{
+    if (copy && context->snapshot)
+        copy->snapshot = xctx_snapshot_ref(context->snapshot);
+    return copy;
+}
+
 static __attribute__((noinline)) xctx_context *copy_slowly(struct slot *slot, xctx_context *context)
 {
     struct record *record = xctx__record_get(slot);
@@ -225,14 +237,14 @@ static __attribute__((noinline)) xctx_context *copy_slowly(struct slot *slot, xc
 
     if (map)
         map = flow(slot, map);
-    return map ? create_or_unref(slot, record, map) : NULL;
+    return map ? inherit(create_or_unref(slot, record, map), context) : NULL;
 }
 
 xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *context)
 {
     struct map *map = flow(slot, xctx__map_ref(slot, context->root));
 
-    return map ? create_or_unref(slot, slot->record, map) : NULL;
+    return map ? inherit(create_or_unref(slot, slot->record, map), context) : NULL;
 }
 
 /* Of the current context, whatever its state. */
@@ -245,7 +257,7 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
         return NULL;
     struct map *map = slot->root;
     struct record *record = slot->record;
-    if (map->flags & MAP_FLOWS || context->lets)
+    if (map->flags & MAP_FLOWS || context->lets || context->snapshot)
         return copy_slowly(slot, context);
     xctx_context *copy = xctx__context_create(record, map);
     if (!copy) {
@@ -265,13 +277,13 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
 }
 
 /* Of the current context: nothing but loads and stores while its pin is in use and a spare is there. A context is only
-   pinned while its copies share its map. */
-static inline xctx_context *copy_current(struct slot *slot)
+   pinned while its copies share its map, and carry no snapshot. `slowly` is called for the rest. */
+static inline xctx_context *copy_current(struct slot *slot, uint64_t batch, xctx_context *(*slowly)(struct slot *))
 {
     xctx_context *copy = slot->spare;
 
-    if (XCTX__UNLIKELY(slot->pin != slot->current || !copy || !slot->pin || slot->pin_copied >= XCTX__PIN_BATCH))
-        return copy_current_slowly(slot);
+    if (XCTX__UNLIKELY(slot->pin != slot->current || !copy || !slot->pin || slot->pin_copied >= batch))
+        return slowly(slot);
     slot->spare = NULL;
     slot->pin_copied++;
     copy->root = slot->pin_map;
@@ -314,14 +326,31 @@ xctx_context *xctx_copy(xctx_context *context)
 
     if (!context)
         return NULL;
-    return context == slot->current ? copy_current(slot) : copy_slowly(slot, context);
+    return context == slot->current ? copy_current(slot, XCTX__PIN_BATCH, copy_current_slowly)
+                                    : copy_slowly(slot, context);
+}
+
+xctx_context *xctx__context_copy_current(struct slot *slot)
+{
+    return copy_current(slot, XCTX__PIN_BATCH, copy_current_slowly);
+}
+
+_Atomic uint64_t xctx__copy_batch = XCTX__PIN_BATCH;
+_Atomic unsigned xctx__copy_captures;
+
+/* The call is the last thing done, and so a jump, where code is optimised: the snapshot is then of the caller. */
+static __attribute__((noinline)) xctx_context *copy_current_or_capture(struct slot *slot)
+{
+    unsigned capture = atomic_load_explicit(&xctx__copy_captures, memory_order_relaxed);
+
+    return capture ? xctx_copy_current_with(capture) : copy_current_slowly(slot);
 }
 
 xctx_context *xctx_copy_current(void)
 {
     struct slot *slot = &xctx__slot;
 
-    return copy_current(slot);
+    return copy_current(slot, atomic_load_explicit(&xctx__copy_batch, memory_order_relaxed), copy_current_or_capture);
 }
 
 /* ---- entering and leaving ---- */
@@ -591,7 +620,7 @@ xctx_context *xctx_unref(xctx_context *context)
         bool kept = claim == xctx__claim(record, CLAIM_KEPT);
         bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
         if (XCTX__LIKELY(kept && unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
-                         XCTX__FREE_LIMIT > 0)) {
+                         !context->snapshot && XCTX__FREE_LIMIT > 0)) {
             /* As it was made: ready for the next copy. */
             slot->pin_dropped++;
             slot->spare = context;

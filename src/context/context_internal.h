@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include <xctx/context.h>
+#include <xctx/snapshot.h>
 #include <xctx/var.h>
 
 #include "claim.h"
@@ -79,11 +80,18 @@ struct xctx_context {
     uint8_t bits;
     _Atomic uintptr_t claim;
     struct map *root;
-    xctx_context *previous; /* what was current before; also links free contexts */
-    int64_t owed;           /* 0: not pinned */
-    uint64_t serial;        /* 0: no token was made for it yet */
-    struct extra *extra;    /* NULL: nothing of it is needed */
+    xctx_context *previous;         /* what was current before; also links free contexts */
+    int64_t owed;                   /* 0: not pinned */
+    uint64_t serial;                /* 0: no token was made for it yet */
+    struct extra *extra;            /* NULL: nothing of it is needed */
+    struct xctx_snapshot *snapshot; /* what was captured when it, or what it was copied from, was copied; NULL: nothing.
+                                       Set before others know the context */
 };
+
+/* What copies of the current context capture by default (XCTX_CAPTURE_* bits), and how many of them the quick way takes
+   in a row: 0 if they do. Set together by xctx_set_default_capture(). */
+extern _Atomic unsigned xctx__copy_captures __attribute__((visibility("hidden")));
+extern _Atomic uint64_t xctx__copy_batch __attribute__((visibility("hidden")));
 
 /* Leaves what `me` has entered and either holds, being in its window, or has locked. The last access to the context,
    which may be destroyed by another thread from then on. */
@@ -112,6 +120,9 @@ struct map *xctx__context_share(struct slot *slot, xctx_context *context);
 /* Gives the current context another map, which nobody else refers to; takes the caller's reference. `lets` is added to
    the number of open bindings. */
 void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets);
+
+/* A copy of the current context, made if there is none, that captures nothing. NULL: no memory. */
+xctx_context *xctx__context_copy_current(struct slot *slot);
 
 /* A copy of a context that nobody else knows yet. NULL: no memory. */
 xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *context);

@@ -145,15 +145,9 @@ static void refer_to_cells(const struct map *map)
     each_cell(map, refer_to);
 }
 
-/* The array and flags of `map`, with room for `limit` words; the cells are not referred to yet. */
-static struct map *array_copy(const struct map *map, uint32_t limit)
+/* Makes `copy`, memory for `limit` words, have the array and flags of `map`; the cells are not referred to yet. */
+static void array_copy_into(struct map *copy, const struct map *map, uint32_t limit)
 {
-    struct map *copy;
-
-    limit = limit_at_least(limit > map->limit ? limit : map->limit);
-    copy = map_allocate(limit);
-    if (!copy)
-        return NULL;
     atomic_init(&copy->refs, 1);
     copy->limit = limit;
     copy->flags = map->flags;
@@ -162,7 +156,37 @@ static struct map *array_copy(const struct map *map, uint32_t limit)
     xctx__map_copy_words(copy, map);
     for (uint32_t i = map->limit; i < limit; i++)
         copy->words[i] = XCTX__ABSENT;
+}
+
+/* The same in memory of its own. */
+static struct map *array_copy(const struct map *map, uint32_t limit)
+{
+    struct map *copy;
+
+    limit = limit_at_least(limit > map->limit ? limit : map->limit);
+    copy = map_allocate(limit);
+    if (copy)
+        array_copy_into(copy, map, limit);
     return copy;
+}
+
+struct map *xctx__map_reserve(void)
+{
+    return xctx__allocate(sizeof(struct map) + XCTX__FLAT_LIMIT * sizeof(void *));
+}
+
+void xctx__map_unreserve(struct map *reserved)
+{
+    xctx__free(reserved);
+}
+
+bool xctx__map_copy_into(struct map *reserved, const struct map *map)
+{
+    if (map->rest)
+        return false;
+    array_copy_into(reserved, map, limit_at_least(map->limit));
+    refer_to_cells(reserved);
+    return true;
 }
 
 struct map *xctx__map_with(const struct map *map, const struct entry *entry)

@@ -84,6 +84,14 @@ struct map *xctx__map_with(const struct map *map, const struct entry *entry);
 /* A copy that shares no node, only the cells. NULL: no memory. */
 struct map *xctx__map_clone(const struct map *map);
 
+/* Memory for xctx__map_copy_into(); nothing in it is set. NULL: there is none. xctx__map_unreserve() gives it back. */
+struct map *xctx__map_reserve(void);
+void xctx__map_unreserve(struct map *reserved);
+
+/* xctx__map_clone() into reserved memory. Async-signal-safe. False: there is a trie, which takes more memory; nothing
+   is done. */
+bool xctx__map_copy_into(struct map *reserved, const struct map *map);
+
 /* What a copied context gets: each entry as its variable's flow says. Calls `clone` operations. NULL: no memory. */
 struct map *xctx__map_flow(const struct map *map);
 

@@ -19,6 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "capture/chain.h"
+#include "capture/stack.h"
 #include "cell.h"
 #include "context_internal.h"
 #include "fork.h"
@@ -79,6 +81,7 @@ static void thread_end(void *record)
     xctx__context_thread_end(slot);
     xctx__leaf_leave(record);
     xctx__context_trim(slot);
+    xctx__snapshot_trim(slot);
     xctx__map_trim(record);
     xctx__cell_trim(record);
     slot->record = &xctx__no_record;
@@ -115,6 +118,7 @@ static void after_fork_in_child(void)
         atomic_store_explicit(&pooled->gone, 0, memory_order_relaxed);
     if (xctx__bias)
         membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    xctx__stack_after_fork(&xctx__slot);
     xctx__pool_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);

@@ -70,6 +70,11 @@ struct slot {
     struct cell *last_due;
     bool releasing;
     int8_t notifying; /* a watcher runs on this thread: its number + 1 */
+    /* For capture/: */
+    int32_t tid;          /* the thread's id; 0: not known yet */
+    uintptr_t stack_low;  /* the bounds of the thread's own stack: capture/stack.h. Not known yet: both */
+    uintptr_t stack_high; /* are 0 */
+    struct xctx_snapshot *spare_snapshot; /* memory for the next snapshot that this thread takes; NULL: none */
 };
 
 XCTX_API extern _Thread_local struct slot xctx__slot __attribute__((tls_model("initial-exec")));

@@ -10,6 +10,7 @@
 
 #include <xctx/thread.h>
 
+#include "capture/take.h"
 #include "context/context_internal.h"
 
 struct xctx_bound {
@@ -20,7 +21,7 @@ struct xctx_bound {
     xctx_context *_Atomic first; /* for the first call, which takes it out: of several that try one gets it */
 };
 
-xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
+xctx_bound *xctx__bind_from(void *(*fn)(void *), void *arg, unsigned capture, struct xctx__registers *registers)
 {
     xctx_bound *bound;
     xctx_context *first;
@@ -31,7 +32,7 @@ xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
     if (!bound)
         return NULL;
     const xctx_context *before = xctx__slot.current;
-    bound->context = xctx_copy_current_with(capture);
+    bound->context = xctx__copy_current_from(capture, registers);
     first = bound->context ? xctx__context_copy_new(&xctx__slot, bound->context) : NULL;
     if (!first || xctx__context_hand_over(bound->context) || xctx__context_hand_over(first)) {
         xctx_unref(first);
@@ -49,7 +50,8 @@ xctx_bound *xctx_bind_with(void *(*fn)(void *), void *arg, unsigned capture)
 
 xctx_bound *xctx_bind(void *(*fn)(void *), void *arg)
 {
-    return xctx_bind_with(fn, arg, 0);
+    /* The last thing done, and so a jump: a snapshot is of the caller. */
+    return xctx_bind_with(fn, arg, xctx_default_capture());
 }
 
 int xctx_bound_run(xctx_bound *bound, void **ret_result)

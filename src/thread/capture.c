@@ -9,6 +9,7 @@
 
 #include <xctx/thread.h>
 
+#include "capture/take.h"
 #include "context/context_internal.h"
 #include "context/var_internal.h"
 
@@ -41,21 +42,41 @@ static int capture_one(struct slot *slot, xctx_context *copy, xctx_var *var)
     return 0;
 }
 
-xctx_context *xctx_copy_current_with(unsigned capture)
+/* The settings, into a copy that nobody else knows yet. 0 or a negative errno. */
+static int capture_settings(struct slot *slot, xctx_context *copy)
 {
     int error = 0;
 
-    if (capture & ~XCTX_CAPTURE_STATE)
-        return NULL;
-    const xctx_context *before = xctx__slot.current;
-    xctx_context *copy = xctx_copy_current();
-    if (!copy || !(capture & XCTX_CAPTURE_STATE))
-        return copy;
     for (xctx_var *var = xctx__var_captured(); var && !error; var = xctx__var_captured_next(var))
-        error = capture_one(&xctx__slot, copy, var);
-    if (!error)
+        error = capture_one(slot, copy, var);
+    return error;
+}
+
+xctx_context *xctx__copy_current_from(unsigned capture, struct xctx__registers *registers)
+{
+    struct slot *slot = &xctx__slot;
+    xctx_snapshot *snapshot = NULL;
+    int error = 0;
+
+    if (capture & ~XCTX_CAPTURE_ALL)
+        return NULL;
+    const xctx_context *before = slot->current;
+    xctx_context *copy = xctx__context_copy_current(slot);
+    if (!copy || !capture)
         return copy;
-    xctx_unref(copy);
-    xctx__context_unensure(&xctx__slot, before);
-    return NULL;
+    snapshot = xctx__snapshot_take_from(capture, registers);
+    if (!snapshot)
+        error = -ENOMEM;
+    else if (capture & XCTX_CAPTURE_STATE)
+        error = capture_settings(slot, copy);
+    if (error) {
+        xctx_snapshot_unref(snapshot);
+        xctx_unref(copy);
+        xctx__context_unensure(slot, before);
+        return NULL;
+    }
+    /* In place of the one that it has from its original, which is the new one's parent. */
+    xctx_snapshot_unref(copy->snapshot);
+    copy->snapshot = snapshot;
+    return copy;
 }

@@ -10,6 +10,7 @@
 
 #include <xctx/thread.h>
 
+#include "capture/take.h"
 #include "context/context_internal.h"
 
 struct start {
@@ -34,6 +35,13 @@ static void *begin(void *argument)
 
 int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg)
 {
+    /* The last thing done, and so a jump: a snapshot is of the caller. */
+    return xctx__thread_create_capturing(ret_thread, attributes, fn, arg);
+}
+
+int xctx__thread_create_from(pthread_t *ret_thread, const pthread_attr_t *attributes, void *(*fn)(void *), void *arg,
+                             struct xctx__registers *registers)
+{
     int error = EAGAIN;
 
     if (!ret_thread || !fn)
@@ -43,7 +51,7 @@ int xctx_thread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, 
         return EAGAIN;
     *start = (struct start){.fn = fn, .arg = arg};
     const xctx_context *before = xctx__slot.current;
-    start->context = xctx_copy_current();
+    start->context = xctx__copy_current_from(xctx_default_capture(), registers);
     start->record = start->context ? xctx__record_reserve() : NULL;
     if (start->record && xctx__context_hand_over(start->context) == 0)
         error = pthread_create(ret_thread, attributes, begin, start);

@@ -19,6 +19,10 @@ struct command {
     int (*run)(int argc, char *argv[]); /* argv[0] is the command's name; returns a STATUS_ */
 };
 
+extern const struct command command_bench;
 extern const struct command command_demo;
+extern const struct command command_dump;
+extern const struct command command_run;
+extern const struct command command_show;
 
 #endif

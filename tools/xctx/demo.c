@@ -18,6 +18,7 @@
 
 static const struct section *const sections[] = {
     &section_thread,
+    &section_stack,
     &section_files,
 };
 enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };
@@ -185,7 +186,7 @@ static int demo_run(int argc, char *argv[])
         return status;
     if (options.help)
         return print_help();
-    if (options.only != &section_thread && options.demo.file_count > 0) {
+    if ((!options.only || options.only == &section_files) && options.demo.file_count > 0) {
         status = check_files(&options.demo);
         if (options.demo.file_count == 0)
             return status;

@@ -27,6 +27,7 @@ struct section {
     int (*run)(const struct demo *demo);
 };
 
+extern const struct section section_stack;
 extern const struct section section_thread;
 extern const struct section section_files;
 

@@ -11,7 +11,7 @@
 #include "output.h"
 
 static const struct command *const commands[] = {
-    &command_demo,
+    &command_demo, &command_run, &command_dump, &command_show, &command_bench,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

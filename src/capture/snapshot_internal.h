@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a snapshot is made of.
+ *
+ * One block of memory holds all that was captured: this structure, and behind it the bytes of the stack and of the
+ * floating-point state. It is written once, by whoever captures, and only read from then on.
+ *
+ * Two counts. `refs` counts who uses this snapshot as a link of a chain: users, contexts, and the snapshots that have
+ * it as their parent. `uses` counts who needs the block: the snapshot itself, and *abridged* ones, copies of this
+ * structure without its past, which stand for it in a chain that is too long (chain.h) and share its bytes. With `refs`
+ * gone the parent and the variables are released, with `uses` gone the memory is.
+ *
+ * The structure is shared with libxctx-inspect, which reads it, and makes snapshots from files: the two libraries are
+ * of one version.
+ */
+#ifndef XCTX_CAPTURE_SNAPSHOT_INTERNAL_H
+#define XCTX_CAPTURE_SNAPSHOT_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <xctx/snapshot.h>
+
+#include "arch/registers.h"
+
+struct map;
+
+/* Counts the lists of modules that libxctx-inspect has seen: 0 until it has looked once. A snapshot notes where that
+   was, so that it can be told whether a module may have been replaced since. Exported for libxctx-inspect. */
+XCTX_API extern _Atomic uint64_t xctx__module_epoch;
+
+enum snapshot_stage {
+    SNAPSHOT_RESERVED, /* nothing in it yet */
+    SNAPSHOT_FILLED,
+};
+
+enum snapshot_bits {
+    SNAPSHOT_INTERRUPTED = 1, /* of code that a signal interrupted: `pc` is the next instruction, all registers known */
+    SNAPSHOT_CHANGING = 2,    /* a signal interrupted a change to the variables: they are not captured */
+    SNAPSHOT_ABRIDGED = 4,    /* stands for `whole`, with a shorter past */
+    SNAPSHOT_OPENED = 8,      /* read from a file: `file` is set */
+    SNAPSHOT_CUT = 16,        /* it had a parent that was not kept */
+};
+
+/* A part of memory that a file holds, and where. */
+struct core_range {
+    uint64_t address;
+    uint64_t size;
+    const uint8_t *bytes; /* within core_file.bytes */
+    bool stack;           /* captured with the snapshot; else as it was when the file was written */
+    bool of_thread;       /* a thread's stack pointer is in it */
+};
+
+/* A mapped file, as the core says. */
+struct core_module {
+    uint64_t start;
+    uint64_t end;
+    uint64_t offset; /* in the file, of `start`, in bytes */
+    const char *path;
+};
+
+/* What snapshots that were read from one core file share. */
+struct core_file {
+    _Atomic uint32_t refs;
+    const uint8_t *bytes; /* the whole file, mapped privately */
+    size_t size;
+    struct core_range *ranges; /* by address, none overlapping */
+    size_t range_count;
+    struct core_module *modules; /* by address */
+    size_t module_count;
+    const uint8_t *auxv; /* pairs of 64-bit words */
+    size_t auxv_size;
+    const uint8_t *psinfo; /* the content of NT_PRPSINFO; NULL: there is none */
+    size_t psinfo_size;
+    void (*destroy)(struct core_file *file); /* called with the last reference */
+};
+
+struct xctx_snapshot {
+    _Atomic uint32_t refs;
+    _Atomic uint32_t uses;
+    uint8_t stage; /* enum snapshot_stage */
+    uint8_t bits;  /* enum snapshot_bits */
+    uint16_t pc_count;
+    uint32_t captured; /* XCTX_CAPTURE_* */
+    xctx_snapshot *parent;
+    xctx_snapshot *whole;          /* whose block `stack` and `fpu` are in: itself, unless it is abridged */
+    struct map *root;              /* the variables; NULL: not captured */
+    struct map *reserved_map;      /* for a copy of them, where they cannot be shared; NULL: none */
+    xctx_context *_Atomic context; /* made of `root` when it is first asked for */
+    uint32_t depth;                /* of the chain: 0 without a parent */
+    uint32_t reserved;             /* XCTX_CAPTURE_* there is room for */
+    uint64_t chain_bytes;          /* this snapshot's `size`, and its parents' */
+    uint64_t epoch;                /* of the list of modules: modules.h */
+    size_t size;                   /* of the block, in bytes */
+    uint64_t stack_address;        /* where `stack` was; its size follows */
+    uint32_t stack_size;
+    uint32_t stack_room;
+    uint32_t fpu_size;
+    uint32_t fpu_room;
+    uint8_t *stack; /* in the block of `whole` */
+    uint8_t *fpu;   /* likewise, as arch/registers.h says */
+    struct core_file *file;
+    struct xctx__registers registers;
+    uintptr_t pcs[XCTX_SNAPSHOT_ADDRESSES];
+    xctx_thread_state state; /* `present` says what of it is valid */
+};
+
+/* Memory for a snapshot, all zeros but for the counts and sizes. NULL: there is none. Exported for libxctx-inspect. */
+XCTX_API xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room);
+
+/* Gives a new snapshot its parent (taking a reference), within the limits of chains. `safe`: in a signal handler, where
+   a chain that is too long is not shortened but dropped. */
+void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent, bool safe);
+
+#endif

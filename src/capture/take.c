@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Taking a snapshot: the hot path. It copies, and nothing else: no debug information, no lock, and a system call only
+ * for what nothing else tells.
+ *
+ * In a signal handler the thread may have been interrupted anywhere in this library. What is read of it then is sound
+ * at any instruction: the slot's current context, and the snapshot that this carries, never change while they are
+ * current; its map is alive as long as it is in the slot. Another reference to the map may be taken unless the thread
+ * is just changing the context in a window (record.h): there it relies on the count it has read.
+ */
+#include "take.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chain.h"
+#include "context/context_internal.h"
+#include "stack.h"
+#include "state.h"
+
+_Atomic uint64_t xctx__module_epoch;
+
+static _Atomic size_t stack_limit = XCTX_SNAPSHOT_STACK_DEFAULT;
+
+int xctx_set_stack_limit(size_t bytes)
+{
+    if (bytes > XCTX_SNAPSHOT_STACK_MAX)
+        return -EINVAL;
+    atomic_store_explicit(&stack_limit, bytes, memory_order_relaxed);
+    return 0;
+}
+
+/* The sanitizers watch memcpy(), and a stack has bytes that no C program may touch. */
+#if defined(XCTX__HAS_ASAN) || defined(__SANITIZE_THREAD__)
+__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static void copy_stack(uint8_t *to, uintptr_t from,
+                                                                                          size_t size)
+{
+    volatile uint64_t *words = (volatile uint64_t *)(void *)to;
+
+    for (size_t i = 0; i < size / sizeof(*words); i++)
+        words[i] = ((const volatile uint64_t *)from)[i]; /* NOLINT(performance-no-int-to-ptr) */
+}
+#define NOT_SANITIZED __attribute__((no_sanitize_address, no_sanitize_thread))
+#else
+static void copy_stack(uint8_t *to, uintptr_t from, size_t size)
+{
+    memcpy(to, (const void *)from, size); /* NOLINT(performance-no-int-to-ptr) */
+}
+#define NOT_SANITIZED
+#endif
+
+/* Follows frame pointers: each points to the caller's, and behind that is the return address. Every one is further up
+   than the one before, so this ends. `low` is the stack pointer. Returns how many addresses there are, the first being
+   `pc`. */
+NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t frame, uintptr_t high, uintptr_t *pcs,
+                                        size_t max)
+{
+    size_t count = 1;
+
+    pcs[0] = pc;
+    while (count < max && frame >= low && frame < high && high - frame >= 2 * sizeof(uintptr_t) &&
+           frame % sizeof(uintptr_t) == 0) {
+        const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
+        if (!record[1])
+            break;
+        pcs[count++] = record[1];
+        low = frame + 2 * sizeof(uintptr_t);
+        frame = record[0];
+    }
+    return count;
+}
+
+NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
+{
+    const uintptr_t *record = __builtin_frame_address(0); /* the caller's frame pointer, and the return address */
+    uintptr_t sp = (uintptr_t)(record + 2);
+
+    if (!pcs || max == 0)
+        return 0;
+    struct bounds bounds = xctx__stack_bounds(&xctx__slot, sp, true);
+    return walk(record[1], sp, record[0], bounds.high, pcs, max);
+}
+
+static void take_stack(xctx_snapshot *snapshot, uintptr_t low, uintptr_t high)
+{
+    uintptr_t from = low & ~(uintptr_t)7;
+    size_t size = high > from ? high - from : 0;
+
+    if (size > snapshot->stack_room)
+        size = snapshot->stack_room & ~(size_t)7;
+    copy_stack(snapshot->stack, from, size);
+    snapshot->stack_address = from;
+    snapshot->stack_size = (uint32_t)size;
+}
+
+static void take_registers(xctx_snapshot *snapshot, const struct xctx__registers *registers, const ucontext_t *context)
+{
+    /* Word by word, as they were stored a moment ago: a wider load would have to wait for all of those stores. */
+    const volatile uint64_t *from = registers->value;
+
+    for (size_t i = 0; i < XCTX__REGISTERS; i++)
+        snapshot->registers.value[i] = from[i];
+    snapshot->registers.known = registers->known;
+    if (!context)
+        xctx__registers_add_control(&snapshot->registers);
+}
+
+static void take_fpu(xctx_snapshot *snapshot, const ucontext_t *context)
+{
+    size_t size = context ? xctx__fpu_from_ucontext(snapshot->fpu, context) : xctx__fpu_of_call(snapshot->fpu);
+
+    snapshot->fpu_size = (uint32_t)size;
+}
+
+/* Everything but the variables and the parent. Into memory that is reserved for it. `error_number` is the thread's.
+   `safe`: this may be a signal handler, also without a `context`. */
+static void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture, const struct xctx__registers *registers,
+                 const ucontext_t *context, int error_number, bool safe)
+{
+    uintptr_t sp = registers->value[XCTX__REGISTER_SP];
+    xctx_thread_state *state = &snapshot->state;
+
+    /* First what this function would change itself. */
+    if (capture & XCTX_CAPTURE_FPU)
+        take_fpu(snapshot, context);
+    struct bounds bounds = xctx__stack_bounds(slot, sp, safe);
+    uintptr_t from = XCTX__LIKELY(sp >= bounds.low) ? sp : bounds.low;
+    if (capture & XCTX_CAPTURE_STACK)
+        snapshot->pc_count =
+            (uint16_t)walk(registers->value[XCTX__REGISTER_PC], from, registers->value[XCTX__REGISTER_FP], bounds.high,
+                           snapshot->pcs, XCTX_SNAPSHOT_ADDRESSES);
+    if (capture & (XCTX_CAPTURE_REGISTERS | XCTX_CAPTURE_LOCALS))
+        take_registers(snapshot, registers, context);
+    if (capture & XCTX_CAPTURE_LOCALS)
+        take_stack(snapshot, from, bounds.high);
+    state->tid = bounds.tid;
+    state->pid = atomic_load_explicit(&xctx__process, memory_order_relaxed);
+    state->present = XCTX_THREAD_IDS;
+    if (bounds.high) {
+        state->stack_low = bounds.low;
+        state->stack_high = bounds.high;
+        state->present |= XCTX_THREAD_STACK;
+    }
+    if (capture & XCTX_CAPTURE_STATE) {
+        state->error_number = error_number;
+        state->present |= XCTX_THREAD_ERRNO;
+        xctx__state_read(state, context, safe);
+        errno = error_number;
+    }
+    snapshot->captured = capture;
+    snapshot->epoch = atomic_load_explicit(&xctx__module_epoch, memory_order_relaxed);
+    snapshot->bits |= context ? SNAPSHOT_INTERRUPTED : 0;
+    snapshot->stage = SNAPSHOT_FILLED;
+}
+
+static size_t stack_room(unsigned capture)
+{
+    return capture & XCTX_CAPTURE_LOCALS ? atomic_load_explicit(&stack_limit, memory_order_relaxed) : 0;
+}
+
+/* The variables as they are: a reference to the current context's map. 0 or -ENOMEM. */
+static int take_variables(xctx_snapshot *snapshot, struct slot *slot)
+{
+    xctx_context *current = slot->current;
+
+    if (XCTX__LIKELY(current && slot->pin == current))
+        snapshot->root = xctx__map_ref(slot, slot->pin_map);
+    else if (current)
+        snapshot->root = xctx__context_share(slot, current);
+    else
+        snapshot->root = xctx__map_ref(slot, &xctx__map_empty);
+    return snapshot->root ? 0 : -ENOMEM;
+}
+
+/* A new snapshot with everything. NULL: no memory. */
+static xctx_snapshot *take_new(struct slot *slot, unsigned capture, const struct xctx__registers *registers)
+{
+    int error_number = capture & XCTX_CAPTURE_STATE ? errno : 0;
+    xctx_snapshot *snapshot = xctx__snapshot_allocate(slot, capture, stack_room(capture));
+
+    if (!snapshot)
+        return NULL;
+    if (take_variables(snapshot, slot)) {
+        xctx_snapshot_unref(snapshot);
+        return NULL;
+    }
+    take(snapshot, slot, capture, registers, NULL, error_number, false);
+    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL, false);
+    return snapshot;
+}
+
+xctx_snapshot *xctx__snapshot_take_from(unsigned capture, struct xctx__registers *registers)
+{
+    return capture & ~XCTX_CAPTURE_ALL ? NULL : take_new(&xctx__slot, capture, registers);
+}
+
+xctx_snapshot *xctx_snapshot_reserve(unsigned capture, size_t limit)
+{
+    if (capture & ~XCTX_CAPTURE_ALL || limit > XCTX_SNAPSHOT_STACK_MAX)
+        return NULL;
+    size_t room = capture & XCTX_CAPTURE_LOCALS ? limit ? limit : stack_room(capture) : 0;
+    struct map *map = xctx__map_reserve();
+    xctx_snapshot *snapshot = map ? xctx__snapshot_create(capture, room) : NULL;
+    if (!snapshot) {
+        xctx__map_unreserve(map);
+        return NULL;
+    }
+    snapshot->reserved_map = map;
+    return snapshot;
+}
+
+/* In a signal handler. Without them if the thread is just changing them. While a scoped binding is open the map cannot
+   be shared, and is copied into reserved memory; without them if that does not hold all of it. */
+static void take_variables_safely(xctx_snapshot *snapshot, struct slot *slot)
+{
+    const xctx_context *current = slot->current;
+    bool changing = atomic_load_explicit(&slot->record->window, memory_order_relaxed) != NULL;
+
+    if (!changing && (!current || !current->lets)) {
+        atomic_fetch_add_explicit(&slot->root->refs, 1, memory_order_relaxed);
+        snapshot->root = slot->root;
+    } else if (!changing && snapshot->reserved_map && xctx__map_copy_into(snapshot->reserved_map, slot->root)) {
+        snapshot->root = snapshot->reserved_map;
+        snapshot->reserved_map = NULL;
+    } else {
+        snapshot->bits |= SNAPSHOT_CHANGING;
+    }
+}
+
+int xctx__snapshot_fill_from(xctx_snapshot *snapshot, unsigned capture, const void *ucontext,
+                             struct xctx__registers *registers)
+{
+    struct slot *slot = &xctx__slot;
+    int error_number = capture & XCTX_CAPTURE_STATE ? errno : 0;
+
+    if (!snapshot || capture & ~snapshot->reserved)
+        return -EINVAL;
+    if (snapshot->stage != SNAPSHOT_RESERVED)
+        return -EALREADY;
+    if (ucontext)
+        xctx__registers_from_ucontext(registers, ucontext);
+    take_variables_safely(snapshot, slot);
+    take(snapshot, slot, capture, registers, ucontext, error_number, true);
+    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL, true);
+    return 0;
+}
+
+/* ---- the default ---- */
+
+int xctx_set_default_capture(unsigned capture)
+{
+    if (capture & ~XCTX_CAPTURE_ALL)
+        return -EINVAL;
+    atomic_store_explicit(&xctx__copy_captures, capture, memory_order_relaxed);
+    atomic_store_explicit(&xctx__copy_batch, capture ? 0 : XCTX__PIN_BATCH, memory_order_relaxed);
+    return 0;
+}
+
+unsigned xctx_default_capture(void)
+{
+    return atomic_load_explicit(&xctx__copy_captures, memory_order_relaxed);
+}

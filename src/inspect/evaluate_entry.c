@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a parameter was when its function was entered: the compiler says at the call, in DW_TAG_call_site (DWARF 5,
+ * section 3.4; DW_TAG_GNU_call_site before), how to compute it from what the caller still has.
+ *
+ * That holds only if the call which the caller's frame is in is the one that entered this very frame. It is not if the
+ * called function left by a tail call, whose parameters nobody knows any more. So the target of the call has to be this
+ * function, and this function must not be able to come back to itself by tail calls. gdb has the same rules. Where
+ * anything about that is not known, there is no value.
+ */
+#include <dwarf.h>
+#include <gelf.h>
+#include <string.h>
+
+#include "evaluate_internal.h"
+#include "scopes.h"
+
+enum {
+    WALK_DEPTH = 64,      /* entries within entries that are looked through */
+    WALK_ENTRIES = 65536, /* of a function */
+    TAIL_FUNCTIONS = 16,  /* that can be reached by tail calls */
+};
+
+/* ---- functions ---- */
+
+static Dwarf_Die *follow(Dwarf_Die *die, unsigned reference, Dwarf_Die *ret_die)
+{
+    Dwarf_Attribute attribute;
+
+    return dwarf_formref_die(dwarf_attr(die, reference, &attribute), ret_die);
+}
+
+static const char *string_of(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+
+    return dwarf_formstring(dwarf_attr_integrate(die, name, &attribute));
+}
+
+/* The name that a function has for the linker. */
+static const char *linkage_name(Dwarf_Die *function)
+{
+    const char *name = string_of(function, DW_AT_linkage_name);
+
+    if (!name)
+        name = string_of(function, DW_AT_MIPS_linkage_name);
+    return name ? name : string_of(function, DW_AT_name);
+}
+
+static bool flag_of(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    bool flag = false;
+
+    return dwarf_attr_integrate(die, name, &attribute) && dwarf_formflag(&attribute, &flag) == 0 && flag;
+}
+
+/* Where a function begins: its DW_AT_low_pc, or the first of its ranges. Without bias. */
+static bool entry_address(Dwarf_Die *function, Dwarf_Addr *ret_entry)
+{
+    Dwarf_Addr base, end;
+
+    if (dwarf_entrypc(function, ret_entry) == 0)
+        return true;
+    return dwarf_ranges(function, 0, &base, ret_entry, &end) > 0;
+}
+
+/* The declaration or abstract function that several entries of one function have in common. */
+static Dwarf_Die function_root(Dwarf_Die function)
+{
+    Dwarf_Die next;
+
+    for (int i = 0; i < 4; i++) {
+        if (!follow(&function, DW_AT_abstract_origin, &next) && !follow(&function, DW_AT_specification, &next))
+            break;
+        function = next;
+    }
+    return function;
+}
+
+/* Whether two entries are of one function in the source. */
+static bool same_source(Dwarf_Die *one, Dwarf_Die *other)
+{
+    Dwarf_Die one_root = function_root(*one);
+    Dwarf_Die other_root = function_root(*other);
+    const char *one_name = linkage_name(one);
+    const char *other_name = linkage_name(other);
+
+    if (one_root.addr == other_root.addr)
+        return true;
+    return one_name && other_name && strcmp(one_name, other_name) == 0 && flag_of(one, DW_AT_external) &&
+           flag_of(other, DW_AT_external);
+}
+
+/* Whether the code at an address is all of a function, and not a part or a variant that the compiler made of it, which
+   have names like "function.part.0". */
+static bool is_whole(Dwfl_Module *module, uint64_t address)
+{
+    GElf_Sym symbol;
+    GElf_Off offset = 0;
+    const char *found = dwfl_module_addrinfo(module, address, &offset, &symbol, NULL, NULL, NULL);
+
+    /* Behind '@' is the version of the symbol. */
+    return found && offset == 0 && found[strcspn(found, ".@")] != '.';
+}
+
+/* ---- looking through a function ---- */
+
+struct walk {
+    unsigned left;
+    bool (*visit)(struct walk *walk, Dwarf_Die *call_site); /* returns whether to stop */
+    Dwarf_Addr return_pc;
+    Dwarf_Die found;
+    const struct place *place;
+    struct tail_calls *tail_calls;
+};
+
+/* Visits the call sites in an entry and what is nested in it, but not in functions that are. Returns whether one of the
+   visits ended it; `left` is 0 if there were too many entries. */
+static bool walk_call_sites(struct walk *walk, Dwarf_Die *parent, unsigned depth)
+{
+    Dwarf_Die die;
+
+    if (depth == WALK_DEPTH)
+        walk->left = 0;
+    if (walk->left == 0 || dwarf_child(parent, &die) != 0)
+        return false;
+    do {
+        int tag = dwarf_tag(&die);
+        if (walk->left == 0)
+            return false;
+        walk->left--;
+        if (tag == DW_TAG_call_site || tag == DW_TAG_GNU_call_site) {
+            if (walk->visit(walk, &die))
+                return true;
+        } else if (tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_try_block ||
+                   tag == DW_TAG_catch_block) {
+            if (walk_call_sites(walk, &die, depth + 1))
+                return true;
+        }
+    } while (dwarf_siblingof(&die, &die) == 0);
+    return false;
+}
+
+static bool is_tail_call(Dwarf_Die *call_site)
+{
+    return flag_of(call_site, DW_AT_call_tail_call) || flag_of(call_site, DW_AT_GNU_tail_call);
+}
+
+static bool visit_return(struct walk *walk, Dwarf_Die *call_site)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Addr address;
+
+    if (is_tail_call(call_site) ||
+        (!dwarf_attr(call_site, DW_AT_call_return_pc, &attribute) && !dwarf_attr(call_site, DW_AT_low_pc, &attribute)))
+        return false;
+    if (dwarf_formaddr(&attribute, &address) != 0 || address != walk->return_pc)
+        return false;
+    walk->found = *call_site;
+    return true;
+}
+
+/* The call that a frame is in. */
+static bool find_call_site(const struct place *caller, Dwarf_Die *ret_call_site)
+{
+    struct walk walk = {
+        .left = WALK_ENTRIES, .visit = visit_return, .return_pc = caller->frames[caller->index].pc - caller->bias};
+    Dwarf_Die function = caller->function;
+
+    if (!walk_call_sites(&walk, &function, 0))
+        return false;
+    *ret_call_site = walk.found;
+    return true;
+}
+
+static bool call_origin(Dwarf_Die *call_site, Dwarf_Die *ret_function)
+{
+    return follow(call_site, DW_AT_call_origin, ret_function) || follow(call_site, DW_AT_abstract_origin, ret_function);
+}
+
+/* ---- tail calls ---- */
+
+struct tail_calls {
+    const struct place *place;           /* of the function that must not be reached again */
+    Dwarf_Die functions[TAIL_FUNCTIONS]; /* concrete ones, that may run in its stead */
+    unsigned count;
+};
+
+/* The concrete function that begins at an address. */
+static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function)
+{
+    struct unwound frame = {.pc = address, .exact = true, .module = module};
+    struct place place = {.frames = &frame, .frame_count = 1};
+    struct scopes scopes;
+    Dwarf_Addr entry;
+
+    if (!xctx__scopes_find(&place, 0, &scopes))
+        return false;
+    bool found = scopes.place.has_function && entry_address(&scopes.place.function, &entry) &&
+                 entry + scopes.place.bias == address;
+    *ret_function = scopes.place.function;
+    xctx__scopes_free(&scopes);
+    return found;
+}
+
+/* The one function in a module that has a name. */
+static bool find_symbol(Dwfl_Module *module, const char *name, uint64_t *ret_address)
+{
+    int count = dwfl_module_getsymtab(module);
+    bool found = false;
+
+    for (int i = 0; i < count; i++) {
+        GElf_Sym symbol;
+        GElf_Addr address;
+        GElf_Word section;
+        const char *text = dwfl_module_getsym_info(module, i, &symbol, &address, &section, NULL, NULL);
+        if (!text || section == SHN_UNDEF || GELF_ST_TYPE(symbol.st_info) != STT_FUNC || strcmp(text, name) != 0)
+            continue;
+        if (found && *ret_address != address)
+            return false;
+        *ret_address = address;
+        found = true;
+    }
+    return found;
+}
+
+/* The code of a function that is called by tail call. */
+static bool tail_function(const struct tail_calls *calls, Dwarf_Die *origin, Dwarf_Die *ret_function)
+{
+    const char *name = linkage_name(origin);
+    Dwarf_Addr entry;
+    uint64_t address;
+
+    if (entry_address(origin, &entry)) {
+        *ret_function = *origin;
+        return true;
+    }
+    return name && find_symbol(calls->place->module, name, &address) &&
+           function_at(calls->place->module, address, ret_function);
+}
+
+/* Stops at a tail call that may lead back, or to where that cannot be told. */
+static bool visit_tail_call(struct walk *walk, Dwarf_Die *call_site)
+{
+    struct tail_calls *calls = walk->tail_calls;
+    Dwarf_Die self = calls->place->function;
+    Dwarf_Die origin, function;
+
+    if (!is_tail_call(call_site))
+        return false;
+    if (!call_origin(call_site, &origin) || same_source(&origin, &self) || !tail_function(calls, &origin, &function) ||
+        same_source(&function, &self))
+        return true;
+    for (unsigned i = 0; i < calls->count; i++) {
+        if (calls->functions[i].addr == function.addr)
+            return false;
+    }
+    if (calls->count == TAIL_FUNCTIONS)
+        return true;
+    calls->functions[calls->count++] = function;
+    return false;
+}
+
+/* Whether it is certain that a function does not call itself by tail calls, through others or directly. */
+static bool never_again(const struct place *place)
+{
+    struct tail_calls calls = {.place = place, .functions = {place->function}, .count = 1};
+
+    for (unsigned i = 0; i < calls.count; i++) {
+        struct walk walk = {.left = WALK_ENTRIES, .visit = visit_tail_call, .tail_calls = &calls};
+        Dwarf_Die *function = &calls.functions[i];
+        /* Without these the compiler does not say that it names all calls. */
+        if (!flag_of(function, DW_AT_call_all_calls) && !flag_of(function, DW_AT_call_all_tail_calls) &&
+            !flag_of(function, DW_AT_call_all_source_calls) && !flag_of(function, DW_AT_GNU_all_call_sites) &&
+            !flag_of(function, DW_AT_GNU_all_tail_call_sites) && !flag_of(function, DW_AT_GNU_all_source_call_sites))
+            return false;
+        if (walk_call_sites(&walk, function, 0) || walk.left == 0)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the call ---- */
+
+/* Computes what an attribute of a call says, in the caller's frame. */
+static enum xctx_source caller_number(const struct place *caller, Dwarf_Attribute *attribute, struct budget *budget,
+                                      struct number *ret_number)
+{
+    struct evaluation evaluation = {.place = caller, .budget = budget};
+
+    xctx__evaluate_attribute(&evaluation, attribute);
+    return xctx__evaluation_number(&evaluation, ret_number);
+}
+
+/* Whether a call enters the place's function. */
+static bool call_enters(const struct place *place, const struct place *caller, Dwarf_Die *call_site,
+                        struct budget *budget)
+{
+    Dwarf_Die function = place->function;
+    Dwarf_Die origin;
+    Dwarf_Attribute attribute;
+    Dwarf_Addr entry, called;
+    struct number target = {0};
+
+    if (!entry_address(&function, &entry))
+        return false;
+    if (call_origin(call_site, &origin)) {
+        if (!same_source(&origin, &function))
+            return false;
+        if (caller->module == place->module && entry_address(&origin, &called))
+            return called == entry;
+        return is_whole(place->module, entry + place->bias);
+    }
+    if (!dwarf_attr(call_site, DW_AT_call_target, &attribute) &&
+        !dwarf_attr(call_site, DW_AT_GNU_call_site_target, &attribute))
+        return false;
+    return xctx__source_has_value(caller_number(caller, &attribute, budget, &target)) && target.kind != NUMBER_FLOAT &&
+           target.size == XCTX__GENERIC_SIZE && target.bits == entry + place->bias;
+}
+
+/* Whether a call's parameter is the one that is meant. */
+static bool parameter_matches(Dwarf_Die *die, const struct entry_parameter *parameter)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Op *operations;
+    size_t count;
+    Dwarf_Die formal;
+
+    if (!parameter->by_register) {
+        return (follow(die, DW_AT_call_parameter, &formal) || follow(die, DW_AT_abstract_origin, &formal)) &&
+               formal.addr == parameter->die.addr;
+    }
+    if (!dwarf_attr(die, DW_AT_location, &attribute) || dwarf_getlocation(&attribute, &operations, &count) != 0 ||
+        count != 1)
+        return false;
+    if (operations[0].atom == DW_OP_regx)
+        return operations[0].number == parameter->reg;
+    return operations[0].atom >= DW_OP_reg0 && operations[0].atom <= DW_OP_reg31 &&
+           (unsigned)operations[0].atom - DW_OP_reg0 == parameter->reg;
+}
+
+/* The attribute that says what was passed. */
+static bool find_parameter(Dwarf_Die *call_site, const struct entry_parameter *parameter, Dwarf_Attribute *ret_value)
+{
+    unsigned standard = parameter->deref ? DW_AT_call_data_value : DW_AT_call_value;
+    unsigned gnu = parameter->deref ? DW_AT_GNU_call_site_data_value : DW_AT_GNU_call_site_value;
+    unsigned left = WALK_ENTRIES;
+    Dwarf_Die die;
+
+    if (dwarf_child(call_site, &die) != 0)
+        return false;
+    do {
+        int tag = dwarf_tag(&die);
+        if ((tag == DW_TAG_call_site_parameter || tag == DW_TAG_GNU_call_site_parameter) &&
+            parameter_matches(&die, parameter))
+            return dwarf_attr(&die, standard, ret_value) || dwarf_attr(&die, gnu, ret_value);
+    } while (--left > 0 && dwarf_siblingof(&die, &die) == 0);
+    return false;
+}
+
+static enum xctx_source entry_value_from(const struct place *place, const struct place *caller,
+                                         const struct entry_parameter *parameter, struct budget *budget,
+                                         struct number *ret_number)
+{
+    Dwarf_Die call_site;
+    Dwarf_Attribute value;
+
+    if (!caller->has_function || !find_call_site(caller, &call_site) ||
+        !find_parameter(&call_site, parameter, &value) || !call_enters(place, caller, &call_site, budget) ||
+        !never_again(place))
+        return XCTX_SOURCE_OPTIMIZED_OUT;
+    enum xctx_source source = caller_number(caller, &value, budget, ret_number);
+    if (xctx__source_has_value(source) && parameter->deref && parameter->deref_size < ret_number->size) {
+        ret_number->bits &= ((wide)1 << 8 * parameter->deref_size) - 1;
+    }
+    return source;
+}
+
+enum xctx_source xctx__entry_value(const struct place *place, const struct entry_parameter *parameter,
+                                   struct budget *budget, struct number *ret_number)
+{
+    struct scopes scopes;
+    size_t index = place->index;
+
+    /* A frame below a signal's was not called, and one that was guessed may not be what it seems. */
+    if (!place->has_function || index >= place->frame_count)
+        return XCTX_SOURCE_OPTIMIZED_OUT;
+    if (index + 1 >= place->frame_count)
+        return XCTX_SOURCE_NOT_CAPTURED;
+    if (place->frames[index + 1].exact || place->frames[index + 1].guessed || place->frames[index].guessed ||
+        !xctx__scopes_find(place, index + 1, &scopes))
+        return XCTX_SOURCE_OPTIMIZED_OUT;
+    enum xctx_source source = entry_value_from(place, &scopes.place, parameter, budget, ret_number);
+    xctx__scopes_free(&scopes);
+    return source;
+}

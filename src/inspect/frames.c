@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Makes the frames of a report. A physical frame becomes several if calls were inlined into its function: the innermost
+ * is at the line that the address has, each other at the line of the call that was inlined into it.
+ *
+ * What there is no debug information for has its name from the module's symbols.
+ */
+#include <dwarf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "demangle.h"
+#include "function_name.h"
+#include "modules.h"
+#include "report_internal.h"
+#include "scopes.h"
+#include "unit_index.h"
+
+struct builder {
+    xctx_report *report;
+    const struct memory *memory;
+    const struct unwound *unwound;
+    size_t count; /* of them */
+    size_t max;   /* frames of the report */
+    const xctx_inspect_options *options;
+    size_t room;
+    bool full;
+};
+
+/* A frame more, with what all frames of a physical one have. */
+static struct frame *add_frame(struct builder *builder, size_t physical)
+{
+    xctx_report *report = builder->report;
+    const struct unwound *unwound = &builder->unwound[physical];
+
+    if (report->frame_count == builder->max) {
+        builder->full = true;
+        return NULL;
+    }
+    if (report->frame_count == builder->room) {
+        size_t room = builder->room ? 2 * builder->room : 32;
+        struct frame *frames = xctx__arena_allocate(&report->arena, room * sizeof(*frames));
+        if (!frames)
+            return NULL;
+        if (report->frame_count)
+            memcpy(frames, report->frames, report->frame_count * sizeof(*frames));
+        report->frames = frames;
+        builder->room = room;
+    }
+    struct frame *frame = &report->frames[report->frame_count++];
+    frame->physical = physical;
+    frame->frame.pc = unwound->pc;
+    frame->frame.cfa = unwound->cfa;
+    frame->frame.guessed = unwound->guessed;
+    frame->frame.interrupted = unwound->exact;
+    frame->frame.module =
+        xctx__arena_string(&report->arena, xctx__modules_path(builder->memory->modules, builder->memory->snapshot,
+                                                              xctx__unwound_lookup(unwound)));
+    return frame;
+}
+
+/* Names a frame by the symbols of its module. */
+static void name_by_symbol(struct builder *builder, struct frame *frame, const struct unwound *unwound)
+{
+    uint64_t lookup = xctx__unwound_lookup(unwound);
+    GElf_Off offset;
+    GElf_Sym symbol;
+    const char *name;
+
+    if (!unwound->module)
+        return;
+    name = dwfl_module_addrinfo(unwound->module, lookup, &offset, &symbol, NULL, NULL, NULL);
+    if (!name || !*name)
+        return;
+    frame->frame.function = xctx__demangle(&builder->report->arena, name);
+    frame->frame.offset = offset + (unwound->pc - lookup);
+}
+
+static void set_source(struct frame *frame, struct source_place source)
+{
+    frame->frame.file = source.file;
+    frame->frame.line = source.line;
+    frame->frame.column = source.column;
+}
+
+/* The frame of scopes [first, last], the last being a function or an inlined call. */
+static int add_scopes(struct builder *builder, struct scopes *scopes, int first, int last, struct source_place source)
+{
+    struct frame *frame = add_frame(builder, scopes->place.index);
+
+    if (!frame)
+        return builder->full ? 0 : -ENOMEM;
+    set_source(frame, source);
+    frame->frame.inlined = last < scopes->function;
+    frame->frame.function = xctx__function_name(&builder->report->arena, &scopes->place.unit, &scopes->dies[last]);
+    if (!frame->frame.function)
+        name_by_symbol(builder, frame, &builder->unwound[scopes->place.index]);
+    if (builder->options->flags & XCTX_INSPECT_NO_LOCALS)
+        return 0;
+    return xctx__locals_read(builder->report, frame, &scopes->place, &scopes->dies[first], last - first + 1,
+                             builder->options);
+}
+
+/* All frames of a physical one whose function is known. */
+static int add_function(struct builder *builder, struct scopes *scopes)
+{
+    struct arena *arena = &builder->report->arena;
+    Dwarf_Die skeleton = scopes->place.unit;
+    Dwarf_Addr bias;
+    int first = 0, result = 0;
+
+    xctx__unit_find(scopes->place.module, scopes->place.pc + scopes->place.bias, &skeleton, &bias);
+    struct source_place source = xctx__source_of_address(arena, &skeleton, scopes->place.pc);
+
+    for (int i = 0; i <= scopes->function && result == 0; i++) {
+        if (i < scopes->function && dwarf_tag(&scopes->dies[i]) != DW_TAG_inlined_subroutine)
+            continue;
+        result = add_scopes(builder, scopes, first, i, source);
+        first = i + 1;
+        if (i < scopes->function)
+            source = xctx__source_of_call(arena, &scopes->place.unit, &skeleton, &scopes->dies[i]);
+    }
+    return result;
+}
+
+/* One whose function is not known; the line may be, as of assembly code. */
+static int add_unknown(struct builder *builder, size_t index)
+{
+    const struct unwound *unwound = &builder->unwound[index];
+    struct frame *frame = add_frame(builder, index);
+    Dwarf_Addr bias;
+    Dwarf_Die unit;
+
+    if (!frame)
+        return builder->full ? 0 : -ENOMEM;
+    name_by_symbol(builder, frame, unwound);
+    if (unwound->module && xctx__unit_find(unwound->module, xctx__unwound_lookup(unwound), &unit, &bias))
+        set_source(frame,
+                   xctx__source_of_address(&builder->report->arena, &unit, xctx__unwound_lookup(unwound) - bias));
+    return 0;
+}
+
+/* What the system put on the stack to have a signal handler called: it returns to this. Named as gdb does. */
+static int add_signal(struct builder *builder, size_t index)
+{
+    struct frame *frame = add_frame(builder, index);
+
+    if (!frame)
+        return builder->full ? 0 : -ENOMEM;
+    frame->frame.function = xctx__arena_string(&builder->report->arena, "<signal handler called>");
+    return 0;
+}
+
+/* Notes what is missing of a frame's module. */
+static void note_module(struct builder *builder, const struct unwound *unwound)
+{
+    const struct memory *memory = builder->memory;
+    const char *note = unwound->module
+                           ? xctx__module_complaint(memory->modules, unwound->module)
+                           : xctx__modules_refusal(memory->modules, memory->snapshot, xctx__unwound_lookup(unwound));
+
+    if (note)
+        xctx__report_note(builder->report, xctx__arena_string(&builder->report->arena, note));
+}
+
+static int add_physical(struct builder *builder, size_t index)
+{
+    struct place seed = {
+        .arena = &builder->report->arena,
+        .memory = builder->memory,
+        .frames = builder->unwound,
+        .frame_count = builder->count,
+        .max_elements = builder->options->max_elements,
+    };
+    struct scopes scopes;
+    int result;
+
+    if (builder->unwound[index].signal)
+        return add_signal(builder, index);
+    note_module(builder, &builder->unwound[index]);
+    if (!xctx__scopes_find(&seed, index, &scopes))
+        return add_unknown(builder, index);
+    result = scopes.function >= 0 ? add_function(builder, &scopes) : add_unknown(builder, index);
+    xctx__scopes_free(&scopes);
+    return result;
+}
+
+int xctx__frames_read(xctx_report *report, const struct memory *memory, const struct unwound *unwound, size_t count,
+                      const xctx_inspect_options *options)
+{
+    struct builder builder = {
+        .report = report,
+        .memory = memory,
+        .unwound = unwound,
+        .count = count,
+        .max = options->max_frames,
+        .options = options,
+    };
+    int result = 0;
+
+    for (size_t i = 0; i < count && result == 0 && !builder.full; i++)
+        result = add_physical(&builder, i);
+    if (builder.full)
+        xctx__report_note(report, xctx__arena_format(&report->arena,
+                                                     "the stack goes on: %zu frames are the most that "
+                                                     "were asked for",
+                                                     builder.max));
+    return result == 0 && report->arena.failed ? -ENOMEM : result;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* See function_name.h. */
+#include "function_name.h"
+
+#include <ctype.h>
+#include <dwarf.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ORIGINS = 16, NAME_LIMIT = 16384 };
+
+/* ---- names ---- */
+
+/* Whether functions of a unit have names that are in no scope. */
+static bool is_flat(Dwarf_Die *unit)
+{
+    switch (dwarf_srclang(unit)) {
+    case DW_LANG_C:
+    case DW_LANG_C89:
+    case DW_LANG_C99:
+    case DW_LANG_C11:
+    case DW_LANG_Mips_Assembler:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The entry that declares a function: where it was written, and in which scope. */
+static Dwarf_Die declaration_of(const Dwarf_Die *function)
+{
+    Dwarf_Die die = *function, next;
+    Dwarf_Attribute attribute;
+
+    for (int i = 0; i < ORIGINS; i++) {
+        if (!dwarf_attr(&die, DW_AT_abstract_origin, &attribute) && !dwarf_attr(&die, DW_AT_specification, &attribute))
+            break;
+        if (!dwarf_formref_die(&attribute, &next))
+            break;
+        die = next;
+    }
+    return die;
+}
+
+/* Adds a name as C++ has it: "Box<long>", where gcc says "Box<long int>". */
+static void add_name(const char *name, struct text *text)
+{
+    static const char *const names[][2] = {
+        {"long long unsigned int", "unsigned long long"}, {"long long int", "long long"},
+        {"long unsigned int", "unsigned long"},           {"long int", "long"},
+        {"short unsigned int", "unsigned short"},         {"short int", "short"},
+    };
+    const char *at = name;
+
+    while (*at) {
+        size_t i = 0, length = 0;
+        bool begins = at == name || !(isalnum((unsigned char)at[-1]) || at[-1] == '_');
+        for (; begins && i < sizeof(names) / sizeof(names[0]); i++) {
+            length = strlen(names[i][0]);
+            if (strncmp(at, names[i][0], length) == 0 && !isalnum((unsigned char)at[length]) && at[length] != '_')
+                break;
+        }
+        if (begins && i < sizeof(names) / sizeof(names[0])) {
+            xctx__text_string(text, names[i][1]);
+            at += length;
+        } else {
+            xctx__text_add(text, at++, 1);
+        }
+    }
+}
+
+static void add_scope(Dwarf_Die *scope, struct text *text)
+{
+    const char *name = dwarf_diename(scope);
+
+    switch (dwarf_tag(scope)) {
+    case DW_TAG_namespace:
+        if (!name)
+            name = "(anonymous namespace)";
+        break;
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+    case DW_TAG_interface_type:
+    case DW_TAG_enumeration_type:
+    case DW_TAG_module:
+        break;
+    default:
+        return;
+    }
+    if (!name)
+        return;
+    add_name(name, text);
+    xctx__text_string(text, "::");
+}
+
+const char *xctx__function_name(struct arena *arena, Dwarf_Die *unit, Dwarf_Die *function)
+{
+    const char *name = dwarf_diename(function), *copy;
+    Dwarf_Attribute attribute;
+    struct text text = {.limit = NAME_LIMIT};
+    Dwarf_Die *scopes = NULL;
+
+    if (is_flat(unit)) {
+        /* In C they differ where the source gives a symbol another name, as libc does. gdb shows the symbol's. */
+        const char *symbol =
+            dwarf_attr_integrate(function, DW_AT_linkage_name, &attribute) ? dwarf_formstring(&attribute) : NULL;
+        return xctx__arena_string(arena, symbol ? symbol : name);
+    }
+    if (!name)
+        return NULL;
+    Dwarf_Die declaration = declaration_of(function);
+    int count = dwarf_getscopes_die(&declaration, &scopes);
+    for (int i = count - 1; i > 0; i--)
+        add_scope(&scopes[i], &text);
+    if (count > 0)
+        free(scopes);
+    add_name(name, &text);
+    copy = xctx__arena_string(arena, text.bytes);
+    xctx__text_destroy(&text);
+    return copy;
+}
+
+/* ---- lines ---- */
+
+static const char *compilation_folder(Dwarf_Die *unit)
+{
+    Dwarf_Attribute attribute;
+
+    return dwarf_attr(unit, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
+}
+
+/* libdw puts the folder that the compiler ran in before relative names. */
+static const char *file_name(struct arena *arena, Dwarf_Die *unit, const char *path)
+{
+    const char *folder = compilation_folder(unit), *primary = dwarf_diename(unit);
+    size_t length = folder ? strlen(folder) : 0;
+
+    if (path && length > 0 && folder[0] == '/' && !(primary && primary[0] == '/') &&
+        strncmp(path, folder, length) == 0 && path[length] == '/')
+        path += length + 1;
+    return xctx__arena_string(arena, path);
+}
+
+/* The last line that begins at an address or before it: its number, or -1. */
+static ptrdiff_t line_before(Dwarf_Lines *lines, size_t count, Dwarf_Addr address)
+{
+    size_t low = 0, high = count;
+    Dwarf_Addr at;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (dwarf_lineaddr(dwarf_onesrcline(lines, middle), &at) != 0)
+            return -1;
+        if (at <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return (ptrdiff_t)low - 1;
+}
+
+/* Among the lines of one address, that one which a statement begins with, if the last is none. */
+static Dwarf_Line *statement_at(Dwarf_Lines *lines, size_t index)
+{
+    Dwarf_Line *line = dwarf_onesrcline(lines, index), *earlier;
+    Dwarf_Addr address, at;
+    bool is_statement = true;
+
+    dwarf_lineaddr(line, &address);
+    for (size_t i = index + 1; i > 0; i--) {
+        earlier = dwarf_onesrcline(lines, i - 1);
+        if (dwarf_lineaddr(earlier, &at) != 0 || at != address)
+            break;
+        if (dwarf_linebeginstatement(earlier, &is_statement) == 0 && is_statement)
+            return earlier;
+    }
+    return line;
+}
+
+struct source_place xctx__source_of_address(struct arena *arena, Dwarf_Die *unit, Dwarf_Addr address)
+{
+    struct source_place place = {0};
+    Dwarf_Lines *lines;
+    size_t count;
+    bool ends = false;
+    int number = 0;
+
+    if (dwarf_getsrclines(unit, &lines, &count) != 0)
+        return place;
+    ptrdiff_t index = line_before(lines, count, address);
+    if (index < 0)
+        return place;
+    Dwarf_Line *line = dwarf_onesrcline(lines, (size_t)index);
+    if (dwarf_lineendsequence(line, &ends) != 0 || ends)
+        return place;
+    line = statement_at(lines, (size_t)index);
+    place.file = file_name(arena, unit, dwarf_linesrc(line, NULL, NULL));
+    if (dwarf_lineno(line, &number) == 0)
+        place.line = (uint32_t)number;
+    if (dwarf_linecol(line, &number) == 0)
+        place.column = (uint32_t)number;
+    return place;
+}
+
+static uint32_t number_of(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word word;
+
+    return dwarf_attr(die, name, &attribute) && dwarf_formudata(&attribute, &word) == 0 && word <= UINT32_MAX
+               ? (uint32_t)word
+               : 0;
+}
+
+struct source_place xctx__source_of_call(struct arena *arena, Dwarf_Die *unit, Dwarf_Die *skeleton, Dwarf_Die *inlined)
+{
+    struct source_place place = {
+        .line = number_of(inlined, DW_AT_call_line),
+        .column = number_of(inlined, DW_AT_call_column),
+    };
+    Dwarf_Attribute attribute;
+    Dwarf_Files *files;
+    Dwarf_Word index;
+    size_t count;
+
+    if (dwarf_attr(inlined, DW_AT_call_file, &attribute) && dwarf_formudata(&attribute, &index) == 0 &&
+        dwarf_getsrcfiles(unit, &files, &count) == 0 && index < count)
+        place.file = file_name(arena, skeleton, dwarf_filesrc(files, index, NULL, NULL));
+    return place;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See memory.h.
+ *
+ * This process's memory is read by system calls that fail where nothing is mapped: another thread may unmap it at any
+ * time.
+ */
+#include "memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "core_read.h"
+#include "modules.h"
+
+/* Where seccomp or the kernel's build forbids process_vm_readv(). */
+static bool read_by_file(uint64_t address, void *buffer, size_t size)
+{
+    int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    ssize_t got = -1;
+
+    if (fd < 0)
+        return false;
+    if (address <= INT64_MAX)
+        got = pread(fd, buffer, size, (off_t)address);
+    close(fd);
+    return got >= 0 && (size_t)got == size;
+}
+
+bool xctx__memory_read_live(uint64_t address, void *buffer, size_t size)
+{
+    struct iovec local = {.iov_base = buffer, .iov_len = size};
+    struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
+    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    if (got < 0 && (errno == ENOSYS || errno == EPERM))
+        return read_by_file(address, buffer, size);
+    return got >= 0 && (size_t)got == size;
+}
+
+/* The range of a core file that an address is in, or NULL. */
+static const struct core_range *range_find(const struct core_file *file, uint64_t address)
+{
+    size_t low = 0, high = file->range_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct core_range *range = &file->ranges[middle];
+        if (address < range->address)
+            high = middle;
+        else if (address - range->address >= range->size)
+            low = middle + 1;
+        else
+            return range;
+    }
+    return NULL;
+}
+
+bool xctx__core_read(const struct core_file *file, uint64_t address, void *buffer, size_t size, bool *ret_stack)
+{
+    uint8_t *to = buffer;
+
+    *ret_stack = true;
+    while (size > 0) {
+        const struct core_range *range = range_find(file, address);
+        if (!range)
+            return false;
+        uint64_t skip = address - range->address;
+        size_t part = range->size - skip < size ? (size_t)(range->size - skip) : size;
+        memcpy(to, range->bytes + skip, part);
+        *ret_stack = *ret_stack && range->stack;
+        to += part;
+        address += part;
+        size -= part;
+    }
+    return true;
+}
+
+static bool read_stack(const xctx_snapshot *whole, uint64_t address, void *buffer, size_t size)
+{
+    uint64_t skip = address - whole->stack_address;
+
+    if (address < whole->stack_address || skip > whole->stack_size || size > whole->stack_size - skip)
+        return false;
+    memcpy(buffer, whole->stack + skip, size);
+    return true;
+}
+
+/* No program has memory there: the first page, and what is no address in a process at all. */
+static bool is_nowhere(uint64_t address, size_t size)
+{
+    return address < 4096 || address + size < address || (address + size - 1) >> 56 != 0;
+}
+
+enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use use, uint64_t address, void *buffer,
+                                   size_t size)
+{
+    const xctx_snapshot *whole = memory->snapshot->whole;
+    bool stack = false;
+
+    if (size == 0)
+        return XCTX_SOURCE_SNAPSHOT;
+    if (is_nowhere(address, size))
+        return XCTX_SOURCE_UNREADABLE;
+    if (read_stack(whole, address, buffer, size))
+        return XCTX_SOURCE_SNAPSHOT;
+    if (whole->file && xctx__core_read(whole->file, address, buffer, size, &stack))
+        return stack ? XCTX_SOURCE_SNAPSHOT : XCTX_SOURCE_LIVE;
+    if (memory->modules && xctx__modules_read(memory->modules, address, buffer, size))
+        return XCTX_SOURCE_SNAPSHOT;
+    if (whole->file || !(use == MEMORY_STATIC ? memory->statics : use == MEMORY_POINTED && memory->live))
+        return XCTX_SOURCE_NOT_CAPTURED;
+    return xctx__memory_read_live(address, buffer, size) ? XCTX_SOURCE_LIVE : XCTX_SOURCE_UNREADABLE;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See unwind.h.
+ *
+ * From each frame the next is found: the frame's call frame information says where its canonical frame address (CFA)
+ * is, and where the caller's registers were saved. Stacks grow downwards, so each CFA is above the one before, but
+ * where a signal handler ran on a stack of its own: this, and the limit of frames, ends it in any case.
+ *
+ * Without such information: a program counter in no module is one that was called and is not there, so that the return
+ * address is where a call leaves it; else the frame pointer is followed; and where all that ends, the addresses are
+ * used that were noted when the snapshot was taken.
+ */
+#include "unwind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena.h"
+#include "cfi_expression.h"
+#include "modules.h"
+
+struct walk {
+    struct arena *arena;
+    const struct memory *memory;
+    struct unwound *frames;
+    size_t count;
+    size_t room;
+    size_t max;
+    uint64_t record; /* where the last saved frame pointer was that was followed */
+    const char *end;
+    bool ended; /* the stack is complete */
+    bool failed;
+};
+
+enum step {
+    STEP_NEXT,    /* the next frame is known */
+    STEP_END,     /* there is none: `ended`, or `end` says why */
+    STEP_UNKNOWN, /* not by this way */
+};
+
+static struct unwound *push(struct walk *walk)
+{
+    if (walk->count == walk->room) {
+        size_t room = walk->room ? 2 * walk->room : 32;
+        struct unwound *frames = xctx__arena_allocate(walk->arena, room * sizeof(*frames));
+        if (!frames) {
+            walk->failed = true;
+            return NULL;
+        }
+        if (walk->count)
+            memcpy(frames, walk->frames, walk->count * sizeof(*frames));
+        walk->frames = frames;
+        walk->room = room;
+    }
+    return &walk->frames[walk->count++];
+}
+
+static void find_module(struct walk *walk, struct unwound *frame)
+{
+    frame->module = xctx__modules_find(walk->memory->modules, walk->memory->snapshot, xctx__unwound_lookup(frame));
+}
+
+static void set_register(struct frame_registers *registers, unsigned number, uint64_t value, uint64_t saved_at)
+{
+    registers->known |= UINT64_C(1) << number;
+    registers->value[number] = value;
+    registers->saved_at[number] = saved_at;
+}
+
+static bool get_register(const struct frame_registers *registers, unsigned number, uint64_t *ret_value)
+{
+    *ret_value = registers->value[number];
+    return registers->known >> number & 1;
+}
+
+static void complain_missing(struct walk *walk, uint64_t address)
+{
+    const xctx_snapshot *whole = walk->memory->snapshot->whole;
+
+    walk->end = xctx__arena_format(walk->arena,
+                                   "the stack ends here: bytes at 0x%llx were not captured (%u bytes of stack were)",
+                                   (unsigned long long)address, (unsigned)whole->stack_size);
+}
+
+/* ---- by call frame information ---- */
+
+/* Whether a rule says where, or what, the caller's register is; sets it then. */
+static void apply_rule(const struct walk *walk, Dwarf_Frame *rules, const struct frame_registers *from, uint64_t cfa,
+                       unsigned number, struct frame_registers *to, uint64_t *ret_missing)
+{
+    Dwarf_Op memory[3], *ops;
+    size_t count;
+    struct cfi_result result;
+    uint64_t value;
+
+    if (dwarf_frame_register(rules, (int)number, memory, &ops, &count) != 0)
+        return;
+    if (count == 0) {
+        /* Not named, or said to be kept: libdw's own idea of which of the former calls preserve is not quite right. */
+        uint64_t kept = ops ? XCTX__REGISTERS_NOT_SAID : XCTX__REGISTERS_OF_CALL;
+        if (kept >> number & 1 && from->known >> number & 1)
+            set_register(to, number, from->value[number], from->saved_at[number]);
+        return;
+    }
+    if (!xctx__cfi_evaluate(walk->memory, from, &cfa, ops, count, &result)) {
+        *ret_missing = result.missing;
+        return;
+    }
+    switch (result.kind) {
+    case CFI_REGISTER:
+        if (get_register(from, result.number, &value))
+            set_register(to, number, value, from->saved_at[result.number]);
+        break;
+    case CFI_VALUE:
+        set_register(to, number, result.value, 0);
+        break;
+    case CFI_ADDRESS:
+        if (xctx__source_has_value(xctx__memory_read(walk->memory, MEMORY_STACK, result.value, &value, sizeof(value))))
+            set_register(to, number, value, result.value);
+        else
+            *ret_missing = result.value;
+        break;
+    }
+}
+
+/* Vector registers that calls preserve: the low half of them. */
+static void apply_vector_rule(const struct walk *walk, Dwarf_Frame *rules, const struct frame_registers *from,
+                              uint64_t cfa, unsigned index, struct frame_registers *to)
+{
+    Dwarf_Op memory[3], *ops;
+    size_t count;
+    struct cfi_result result;
+    uint32_t bit = UINT32_C(1) << index;
+    int number = XCTX__DWARF_VECTOR_FIRST + (int)index;
+
+    if (dwarf_frame_register(rules, number, memory, &ops, &count) != 0)
+        return;
+    if (count == 0) {
+        if (from->vectors_known & bit) {
+            to->vectors_known |= bit;
+            memcpy(to->vector[index], from->vector[index], sizeof(to->vector[index]));
+            to->vectors_saved_at[index] = from->vectors_saved_at[index];
+        }
+        return;
+    }
+    if (xctx__cfi_evaluate(walk->memory, from, &cfa, ops, count, &result) && result.kind == CFI_ADDRESS &&
+        xctx__source_has_value(xctx__memory_read(walk->memory, MEMORY_STACK, result.value, to->vector[index], 8))) {
+        to->vectors_known |= bit;
+        to->vectors_saved_at[index] = result.value;
+    }
+}
+
+static Dwarf_Frame *find_rules(const struct unwound *frame)
+{
+    Dwarf_Addr bias;
+    Dwarf_Frame *rules;
+
+    if (!frame->module)
+        return NULL;
+    Dwarf_CFI *cfi = dwfl_module_eh_cfi(frame->module, &bias);
+    if (cfi && dwarf_cfi_addrframe(cfi, xctx__unwound_lookup(frame) - bias, &rules) == 0)
+        return rules;
+    cfi = dwfl_module_dwarf_cfi(frame->module, &bias);
+    if (cfi && dwarf_cfi_addrframe(cfi, xctx__unwound_lookup(frame) - bias, &rules) == 0)
+        return rules;
+    return NULL;
+}
+
+/* Whether the return address is said not to be there: of the outermost function. */
+static bool is_outermost(Dwarf_Frame *rules, int number)
+{
+    Dwarf_Op memory[3], *ops;
+    size_t count;
+
+    return dwarf_frame_register(rules, number, memory, &ops, &count) == 0 && count == 0 && ops != NULL;
+}
+
+/* Whether a frame may have this CFA. */
+static bool goes_up(const struct walk *walk, uint64_t cfa)
+{
+    size_t last = walk->count - 1;
+
+    if (last == 0 || walk->frames[last - 1].signal)
+        return true;
+    return cfa > walk->frames[last - 1].cfa;
+}
+
+/* The caller's registers and pc, by the rules. */
+static enum step apply_rules(struct walk *walk, Dwarf_Frame *rules, uint64_t cfa, bool signal, int return_register)
+{
+    size_t last = walk->count - 1;
+    struct unwound next = {.exact = signal};
+    uint64_t missing = 0, unused = 0, pc;
+
+    for (unsigned i = 0; i < XCTX__DWARF_REGISTERS; i++)
+        apply_rule(walk, rules, &walk->frames[last].registers, cfa, i, &next.registers,
+                   (int)i == return_register ? &missing : &unused);
+    if (!(next.registers.known >> XCTX__REGISTER_SP & 1))
+        set_register(&next.registers, XCTX__REGISTER_SP, cfa, 0);
+    for (unsigned i = 0; !signal && i < XCTX__DWARF_VECTORS; i++) {
+        if (XCTX__VECTORS_OF_CALL >> i & 1)
+            apply_vector_rule(walk, rules, &walk->frames[last].registers, cfa, i, &next.registers);
+    }
+    if (!get_register(&next.registers, (unsigned)return_register, &pc)) {
+        if (!missing)
+            return STEP_UNKNOWN;
+        complain_missing(walk, missing);
+        return STEP_END;
+    }
+    next.pc = pc & XCTX__ADDRESS_MASK;
+    if (next.pc == 0) {
+        walk->ended = true;
+        return STEP_END;
+    }
+    set_register(&next.registers, XCTX__REGISTER_PC, next.pc, next.registers.saved_at[return_register]);
+    struct unwound *frame = push(walk);
+    if (!frame)
+        return STEP_END;
+    *frame = next;
+    find_module(walk, frame);
+    return STEP_NEXT;
+}
+
+static enum step step_by_rules(struct walk *walk)
+{
+    struct unwound *frame = &walk->frames[walk->count - 1];
+    Dwarf_Frame *rules = find_rules(frame);
+    Dwarf_Op *ops;
+    size_t count;
+    bool signal = false;
+    struct cfi_result cfa = {0};
+    enum step step = STEP_UNKNOWN;
+
+    if (!rules)
+        return STEP_UNKNOWN;
+    int return_register = dwarf_frame_info(rules, NULL, NULL, &signal);
+    if (return_register < 0 || return_register >= XCTX__DWARF_REGISTERS)
+        goto done;
+    if (dwarf_frame_cfa(rules, &ops, &count) != 0 || count == 0)
+        goto done;
+    if (!xctx__cfi_evaluate(walk->memory, &frame->registers, NULL, ops, count, &cfa) || cfa.kind == CFI_REGISTER) {
+        if (cfa.missing) {
+            complain_missing(walk, cfa.missing);
+            step = STEP_END;
+        }
+        goto done;
+    }
+    frame->signal = signal;
+    frame->cfa = cfa.value;
+    if (is_outermost(rules, return_register)) {
+        walk->ended = true;
+        step = STEP_END;
+    } else if (!goes_up(walk, cfa.value)) {
+        walk->end = xctx__arena_format(
+            walk->arena, "the stack ends early: its unwind information leads from 0x%llx back to 0x%llx",
+            (unsigned long long)walk->frames[walk->count - 2].cfa, (unsigned long long)cfa.value);
+        step = STEP_END;
+    } else {
+        step = apply_rules(walk, rules, cfa.value, signal, return_register);
+    }
+done:
+    free(rules);
+    return step;
+}
+
+/* ---- without it ---- */
+
+static bool read_word(const struct walk *walk, uint64_t address, uint64_t *ret_word)
+{
+    return xctx__source_has_value(xctx__memory_read(walk->memory, MEMORY_STACK, address, ret_word, sizeof(*ret_word)));
+}
+
+/* Adds the frame that a return address leads to. It must be code; where `from` is not in a module either, code that was
+   made at run time may call such code. */
+static enum step push_guessed(struct walk *walk, uint64_t pc, const struct frame_registers *registers)
+{
+    struct unwound next = {.pc = pc & XCTX__ADDRESS_MASK, .guessed = true, .registers = *registers};
+    bool from_module = walk->frames[walk->count - 1].module != NULL;
+
+    find_module(walk, &next);
+    if (next.pc < 4096 || (!next.module && from_module))
+        return STEP_UNKNOWN;
+    set_register(&next.registers, XCTX__REGISTER_PC, next.pc, 0);
+    struct unwound *frame = push(walk);
+    if (!frame)
+        return STEP_END;
+    *frame = next;
+    return STEP_NEXT;
+}
+
+/* A call of what is no function, as of NULL: nothing has run since. */
+static enum step step_from_nowhere(struct walk *walk)
+{
+    struct unwound *frame = &walk->frames[walk->count - 1];
+    struct frame_registers registers = frame->registers;
+    uint64_t sp, pc;
+
+    if (walk->count > 1 || !frame->exact || frame->module || !get_register(&registers, XCTX__REGISTER_SP, &sp))
+        return STEP_UNKNOWN;
+    if (XCTX__CALL_PUSHES) {
+        if (!read_word(walk, sp, &pc))
+            return STEP_UNKNOWN;
+        sp += sizeof(pc);
+    } else if (!get_register(&registers, XCTX__REGISTER_LINK, &pc)) {
+        return STEP_UNKNOWN;
+    }
+    registers.known &= XCTX__REGISTERS_OF_CALL;
+    registers.vectors_known = 0;
+    set_register(&registers, XCTX__REGISTER_SP, sp, 0);
+    size_t index = walk->count - 1;
+    if (!xctx__modules_find(walk->memory->modules, walk->memory->snapshot, (pc & XCTX__ADDRESS_MASK) - 1))
+        return STEP_UNKNOWN;
+    enum step step = push_guessed(walk, pc, &registers);
+    if (step == STEP_NEXT)
+        walk->frames[index].cfa = sp;
+    return step;
+}
+
+/* By the frame pointer: it points to the caller's, and the return address is above that. */
+static enum step step_by_frame_pointer(struct walk *walk)
+{
+    size_t index = walk->count - 1;
+    struct frame_registers *from = &walk->frames[index].registers;
+    struct frame_registers registers = {0};
+    uint64_t fp, sp, pc, next;
+
+    /* Upwards only, so that it ends. */
+    if (!get_register(from, XCTX__REGISTER_FP, &fp) || fp % sizeof(fp) != 0 || fp <= walk->record)
+        return STEP_UNKNOWN;
+    if (get_register(from, XCTX__REGISTER_SP, &sp) && fp < sp)
+        return STEP_UNKNOWN;
+    if (!read_word(walk, fp, &next) || !read_word(walk, fp + sizeof(fp), &pc))
+        return STEP_UNKNOWN;
+    set_register(&registers, XCTX__REGISTER_FP, next, fp);
+    if (XCTX__RECORD_ENDS_FRAME)
+        set_register(&registers, XCTX__REGISTER_SP, fp + 2 * sizeof(fp), 0);
+    if (XCTX__RECORD_ENDS_FRAME && !goes_up(walk, fp + 2 * sizeof(fp)))
+        return STEP_UNKNOWN;
+    walk->record = fp;
+    enum step step = push_guessed(walk, pc, &registers);
+    if (step == STEP_NEXT && XCTX__RECORD_ENDS_FRAME)
+        walk->frames[index].cfa = fp + 2 * sizeof(fp);
+    return step;
+}
+
+/* The addresses that were noted beyond the last frame that they have in common with those found. */
+static void add_noted(struct walk *walk)
+{
+    const xctx_snapshot *whole = walk->memory->snapshot->whole;
+    size_t found = walk->count, at = 0;
+
+    for (size_t i = walk->count; i > 0 && at == 0; i--) {
+        for (size_t j = 0; j < whole->pc_count && at == 0; j++) {
+            if (whole->pcs[j] == walk->frames[i - 1].pc) {
+                at = j + 1;
+                /* What was found beyond it has no noted frame pointer: it stays. */
+                found = i;
+            }
+        }
+    }
+    if (walk->count > 0 && (at == 0 || found < walk->count))
+        return;
+    for (; at < whole->pc_count && walk->count < walk->max; at++) {
+        struct unwound *frame = push(walk);
+        if (!frame)
+            return;
+        *frame = (struct unwound){
+            .pc = whole->pcs[at],
+            .exact = walk->count == 1 && whole->bits & SNAPSHOT_INTERRUPTED,
+            .guessed = walk->count > 1,
+        };
+        find_module(walk, frame);
+    }
+}
+
+/* ---- all of it ---- */
+
+static void set_vectors(const xctx_snapshot *whole, struct frame_registers *registers)
+{
+    uint32_t all = whole->bits & SNAPSHOT_INTERRUPTED ? UINT32_MAX : XCTX__VECTORS_OF_CALL;
+
+    for (unsigned i = 0; whole->fpu_size > 0 && i < XCTX__DWARF_VECTORS; i++) {
+        if (all >> i & 1 && xctx__fpu_vector(whole->fpu, whole->fpu_size, i, registers->vector[i]))
+            registers->vectors_known |= UINT32_C(1) << i;
+    }
+}
+
+/* Where the thread was. Returns whether its registers are known. */
+static bool push_first(struct walk *walk)
+{
+    const xctx_snapshot *whole = walk->memory->snapshot->whole;
+    struct unwound *frame;
+
+    if (!(whole->registers.known >> XCTX__REGISTER_PC & 1) || !(frame = push(walk)))
+        return false;
+    *frame = (struct unwound){
+        .pc = whole->registers.value[XCTX__REGISTER_PC],
+        .exact = whole->bits & SNAPSHOT_INTERRUPTED,
+    };
+    frame->registers.known = whole->registers.known & ((UINT64_C(1) << XCTX__DWARF_REGISTERS) - 1);
+    memcpy(frame->registers.value, whole->registers.value, sizeof(frame->registers.value));
+    set_vectors(whole, &frame->registers);
+    find_module(walk, frame);
+    return true;
+}
+
+static enum step step(struct walk *walk)
+{
+    enum step step = step_by_rules(walk);
+
+    if (step == STEP_UNKNOWN)
+        step = step_from_nowhere(walk);
+    if (step == STEP_UNKNOWN)
+        step = step_by_frame_pointer(walk);
+    return step;
+}
+
+static void complain_unknown(struct walk *walk)
+{
+    const struct unwound *last = &walk->frames[walk->count - 1];
+
+    walk->end = xctx__arena_format(walk->arena, "the stack ends early: there is no unwind information for 0x%llx%s%s",
+                                   (unsigned long long)last->pc, last->module ? " in " : "",
+                                   last->module ? xctx__module_path(last->module) : "");
+}
+
+int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_frames, struct unwound **ret_frames,
+                 size_t *ret_count, const char **ret_end)
+{
+    struct walk walk = {.arena = arena, .memory = memory, .max = max_frames};
+    const xctx_snapshot *whole = memory->snapshot->whole;
+    bool has_stack = whole->stack_size > 0 || whole->file;
+    enum step last = STEP_NEXT;
+
+    if (push_first(&walk) && has_stack) {
+        while (last == STEP_NEXT && walk.count < max_frames)
+            last = step(&walk);
+        if (last == STEP_UNKNOWN)
+            complain_unknown(&walk);
+    }
+    size_t count = walk.count;
+    if (!walk.failed && !walk.ended && last != STEP_NEXT)
+        add_noted(&walk);
+    else if (!walk.failed && !has_stack)
+        add_noted(&walk);
+    if (walk.end && walk.count > count)
+        walk.end =
+            xctx__arena_format(arena, "%s; of %zu more frames the addresses are known", walk.end, walk.count - count);
+    if (!walk.ended && walk.count >= max_frames)
+        walk.end =
+            xctx__arena_format(arena, "the stack goes on: %zu frames are the most that were asked for", max_frames);
+    if (walk.failed || arena->failed)
+        return -ENOMEM;
+    *ret_frames = walk.frames;
+    *ret_count = walk.count;
+    *ret_end = walk.end;
+    return 0;
+}

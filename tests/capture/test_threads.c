@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: MIT */
+/* xctx_snapshot_take_thread() and xctx_snapshot_take_all(): threads that spin, wait, block signals, end and ask. */
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "../support/threads.h"
+
+#define SECOND INT64_C(1000000000)
+#define LONG (60 * SECOND)
+#define SHORT (SECOND / 50)
+
+/* ThreadSanitizer keeps signals back until the thread calls certain functions, and some threads never do. */
+#define NEEDS_SIGNALS_AT_ONCE                                                                                          \
+    do {                                                                                                               \
+        if (TEST_TSAN)                                                                                                 \
+            skip();                                                                                                    \
+    } while (0)
+
+/* A register that a call does not preserve. */
+#ifdef __x86_64__
+static const char first_argument[] = "rdi";
+#else
+static const char first_argument[] = "x0";
+#endif
+
+static XCTX_VAR_DEFINE(plain);
+
+static int own_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+/* A thread that does something until it is told to end. */
+struct target {
+    pthread_t thread;
+    atomic_int tid;
+    atomic_bool end;
+    int pipe[2];
+    sem_t ready;
+};
+
+static void target_ready(struct target *target)
+{
+    atomic_store(&target->tid, own_tid());
+    CHECK(sem_post(&target->ready) == 0);
+}
+
+static void target_start(struct target *target, void *(*fn)(void *))
+{
+    atomic_init(&target->tid, 0);
+    atomic_init(&target->end, false);
+    CHECK(pipe(target->pipe) == 0);
+    CHECK(sem_init(&target->ready, 0, 0) == 0);
+    target->thread = spawn(fn, target);
+    sem_wait_for(&target->ready);
+}
+
+static void target_stop(struct target *target)
+{
+    atomic_store(&target->end, true);
+    CHECK(write(target->pipe[1], "", 1) == 1);
+    join(target->thread);
+    close(target->pipe[0]);
+    close(target->pipe[1]);
+    sem_destroy(&target->ready);
+}
+
+__attribute__((noinline)) static void spin_here(struct target *target)
+{
+    while (!atomic_load(&target->end))
+        sched_yield();
+}
+
+static void *spin(void *arg)
+{
+    CHECK(xctx_var_set(&plain, number(41), NULL) == 0);
+    target_ready(arg);
+    spin_here(arg);
+    return NULL;
+}
+
+static void *wait_in_read(void *arg)
+{
+    struct target *target = arg;
+    char byte;
+    target_ready(target);
+    CHECK(read(target->pipe[0], &byte, 1) == 1); /* goes on after the signal: SA_RESTART */
+    return NULL;
+}
+
+static void block_all(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
+}
+
+static void *wait_with_all_blocked(void *arg)
+{
+    block_all();
+    return wait_in_read(arg);
+}
+
+static void *wait_in_sigwait(void *arg)
+{
+    sigset_t all;
+    int signal_number = 0;
+    sigfillset(&all);
+    block_all();
+    target_ready(arg);
+    CHECK(sigwait(&all, &signal_number) == 0);
+    return number(signal_number);
+}
+
+static void take(int tid, unsigned capture, xctx_snapshot **ret)
+{
+    assert_int_equal(xctx_snapshot_take_thread(tid, capture, LONG, ret), 0);
+    assert_non_null(*ret);
+    assert_int_equal(xctx_snapshot_thread_state(*ret)->tid, tid);
+}
+
+TEST(thread_that_spins_is_captured_with_all_registers)
+{
+    struct target target;
+    xctx_snapshot *snapshot;
+    uint64_t pc, sp, word;
+    target_start(&target, spin);
+    take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+    assert_int_equal(xctx_snapshot_register(snapshot, "pc", &pc), 0);
+    assert_int_equal(xctx_snapshot_register(snapshot, "sp", &sp), 0);
+    assert_int_equal(xctx_snapshot_register(snapshot, first_argument, &word), 0);
+    assert_int_equal(xctx_snapshot_read(snapshot, sp, &word, sizeof(word)), 0);
+    assert_true(xctx_snapshot_thread_state(snapshot)->present & XCTX_THREAD_STACK);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target);
+}
+
+TEST(thread_is_captured_where_it_was_and_not_in_the_handler)
+{
+    struct target target;
+    xctx_snapshot *snapshot;
+    uintptr_t pcs[XCTX_SNAPSHOT_ADDRESSES];
+    uint64_t pc;
+    target_start(&target, spin);
+    take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+    assert_int_equal(xctx_snapshot_register(snapshot, "pc", &pc), 0);
+    assert_true(xctx_snapshot_stack(snapshot, pcs, XCTX_SNAPSHOT_ADDRESSES) >= 1);
+    assert_int_equal(pcs[0], pc);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target);
+}
+
+TEST(thread_is_captured_with_its_variables)
+{
+    struct target target;
+    xctx_snapshot *snapshot;
+    void *value = NULL;
+    target_start(&target, spin);
+    take(target.tid, XCTX_CAPTURE_STACK, &snapshot);
+    assert_non_null(xctx_snapshot_context(snapshot));
+    assert_int_equal(xctx_lookup(xctx_snapshot_context(snapshot), &plain, &value), 1);
+    assert_int_equal(as_number(value), 41);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target);
+}
+
+TEST(thread_in_a_system_call_is_captured_and_the_call_goes_on)
+{
+    struct target target;
+    xctx_snapshot *snapshot;
+    target_start(&target, wait_in_read);
+    take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target); /* read() gets its byte, or the check in it fails */
+}
+
+TEST(thread_can_be_captured_again_and_again)
+{
+    struct target target;
+    target_start(&target, spin);
+    for (long i = scaled(400); i > 0; i--) {
+        xctx_snapshot *snapshot;
+        take(target.tid, XCTX_CAPTURE_LOCALS, &snapshot);
+        xctx_snapshot_unref(snapshot);
+    }
+    target_stop(&target);
+}
+
+TEST(thread_that_asks_for_itself_is_captured)
+{
+    xctx_snapshot *snapshot;
+    take(own_tid(), XCTX_CAPTURE_ALL, &snapshot);
+    assert_int_equal(xctx_snapshot_captured(snapshot), XCTX_CAPTURE_ALL);
+    xctx_snapshot_unref(snapshot);
+}
+
+TEST(thread_that_blocks_the_signal_lets_the_time_pass)
+{
+    struct target target;
+    xctx_snapshot *snapshot = (void *)&target;
+    target_start(&target, wait_with_all_blocked);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(xctx_snapshot_take_thread(target.tid, XCTX_CAPTURE_LOCALS, SHORT / 20, &snapshot), -ETIMEDOUT);
+    assert_ptr_equal(snapshot, (void *)&target);
+    target_stop(&target);
+}
+
+TEST(thread_that_blocked_the_signal_is_captured_as_soon_as_others_do_not)
+{
+    struct target blocking, spinning;
+    xctx_snapshot *snapshot;
+    target_start(&blocking, wait_with_all_blocked);
+    target_start(&spinning, spin);
+    /* More often than requests can be under way. */
+    for (int i = 0; i < 80; i++)
+        assert_int_equal(xctx_snapshot_take_thread(blocking.tid, 0, 0, &snapshot), -ETIMEDOUT);
+    take(spinning.tid, XCTX_CAPTURE_LOCALS, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&spinning);
+    target_stop(&blocking);
+}
+
+TEST(thread_in_sigwait_gets_no_signal)
+{
+    struct target target;
+    xctx_snapshot *snapshot;
+    if (getenv("XCTX_TEST_EMULATED"))
+        skip(); /* what /proc tells is of the emulator */
+    target_start(&target, wait_in_sigwait);
+    assert_int_equal(xctx_snapshot_take_thread(target.tid, XCTX_CAPTURE_LOCALS, SHORT, &snapshot), -ETIMEDOUT);
+    assert_int_equal(pthread_kill(target.thread, SIGUSR2), 0);
+    assert_int_equal(as_number(join(target.thread)), SIGUSR2);
+}
+
+TEST(thread_that_has_ended_is_not_found)
+{
+    struct target target;
+    xctx_snapshot *snapshot = NULL;
+    target_start(&target, spin);
+    target_stop(&target);
+    int error = xctx_snapshot_take_thread(target.tid, XCTX_CAPTURE_ALL, LONG, &snapshot);
+    assert_int_equal(error, -ESRCH);
+    assert_null(snapshot);
+}
+
+TEST(thread_of_another_process_is_not_found)
+{
+    xctx_snapshot *snapshot = NULL;
+    assert_int_equal(xctx_snapshot_take_thread((int)getppid(), XCTX_CAPTURE_ALL, LONG, &snapshot), -ESRCH);
+    assert_int_equal(xctx_snapshot_take_thread(0, XCTX_CAPTURE_ALL, LONG, &snapshot), -ESRCH);
+    assert_int_equal(xctx_snapshot_take_thread(-5, XCTX_CAPTURE_ALL, LONG, &snapshot), -ESRCH);
+}
+
+TEST(take_with_wrong_arguments_is_refused)
+{
+    xctx_snapshot *snapshot, **snapshots;
+    size_t count;
+    assert_int_equal(xctx_snapshot_take_thread(own_tid(), 0x8000, LONG, &snapshot), -EINVAL);
+    assert_int_equal(xctx_snapshot_take_thread(own_tid(), 0, LONG, NULL), -EINVAL);
+    assert_int_equal(xctx_snapshot_take_all(0x8000, LONG, &snapshots, &count), -EINVAL);
+    assert_int_equal(xctx_snapshot_take_all(0, LONG, NULL, &count), -EINVAL);
+    assert_int_equal(xctx_snapshot_take_all(0, LONG, &snapshots, NULL), -EINVAL);
+}
+
+TEST(all_threads_are_captured_this_one_first_the_others_in_order)
+{
+    struct target targets[5];
+    xctx_snapshot **snapshots;
+    size_t count = 0;
+    NEEDS_SIGNALS_AT_ONCE;
+    for (int i = 0; i < 5; i++)
+        target_start(&targets[i], i % 2 ? spin : wait_in_read);
+    assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_ALL, LONG, &snapshots, &count), 0);
+    assert_true(count >= 6);
+    assert_int_equal(xctx_snapshot_thread_state(snapshots[0])->tid, own_tid());
+    for (size_t i = 2; i < count; i++)
+        assert_true(xctx_snapshot_thread_state(snapshots[i])->tid > xctx_snapshot_thread_state(snapshots[i - 1])->tid);
+    for (int k = 0; k < 5; k++) {
+        int found = 0;
+        for (size_t i = 0; i < count; i++)
+            found += xctx_snapshot_thread_state(snapshots[i])->tid == targets[k].tid &&
+                     xctx_snapshot_captured(snapshots[i]) == XCTX_CAPTURE_ALL;
+        assert_int_equal(found, 1);
+    }
+    xctx_snapshot_unref_all(snapshots, count);
+    for (int i = 0; i < 5; i++)
+        target_stop(&targets[i]);
+}
+
+TEST(all_threads_have_among_them_those_that_do_not_answer_with_nothing_captured)
+{
+    struct target target;
+    xctx_snapshot **snapshots;
+    size_t count = 0;
+    int found = 0;
+    NEEDS_SIGNALS_AT_ONCE;
+    target_start(&target, wait_with_all_blocked);
+    assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_LOCALS, LONG, &snapshots, &count), 0);
+    for (size_t i = 0; i < count; i++) {
+        const xctx_thread_state *state = xctx_snapshot_thread_state(snapshots[i]);
+        if (state->tid != target.tid)
+            continue;
+        found++;
+        assert_int_equal(xctx_snapshot_captured(snapshots[i]), 0);
+        assert_true(state->present & XCTX_THREAD_IDS);
+        assert_int_equal(state->pid, getpid());
+    }
+    assert_int_equal(found, 1);
+    xctx_snapshot_unref_all(snapshots, count);
+    target_stop(&target);
+}
+
+TEST(many_more_threads_than_requests_under_way_are_captured)
+{
+    enum { THREADS = 150 };
+    static struct target targets[THREADS];
+    xctx_snapshot **snapshots;
+    size_t count = 0, captured = 0;
+    NEEDS_SIGNALS_AT_ONCE;
+    for (int i = 0; i < THREADS; i++)
+        target_start(&targets[i], wait_in_read);
+    assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_LOCALS, LONG, &snapshots, &count), 0);
+    for (size_t i = 0; i < count; i++)
+        captured += (xctx_snapshot_captured(snapshots[i]) & XCTX_CAPTURE_LOCALS) != 0;
+    assert_true(captured >= THREADS + 1);
+    xctx_snapshot_unref_all(snapshots, count);
+    for (int i = 0; i < THREADS; i++)
+        target_stop(&targets[i]);
+}
+
+/* Two threads that ask each other, again and again. */
+struct pair {
+    struct meeting meeting;
+    atomic_int tids[2];
+    atomic_int next;
+};
+
+static void *ask_the_other(void *arg)
+{
+    struct pair *pair = arg;
+    int me = atomic_fetch_add(&pair->next, 1);
+    atomic_store(&pair->tids[me], own_tid());
+    meet(&pair->meeting);
+    for (long i = scaled(200); i > 0; i--) {
+        xctx_snapshot *snapshot;
+        CHECK(xctx_snapshot_take_thread(pair->tids[!me], XCTX_CAPTURE_LOCALS, LONG, &snapshot) == 0);
+        CHECK(xctx_snapshot_thread_state(snapshot)->tid == pair->tids[!me]);
+        xctx_snapshot_unref(snapshot);
+    }
+    meet(&pair->meeting);
+    return NULL;
+}
+
+TEST(threads_that_ask_each_other_both_get_their_answer)
+{
+    struct pair pair = {.next = 0};
+    meeting_init(&pair.meeting, 2);
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        threads[i] = spawn(ask_the_other, &pair);
+    for (int i = 0; i < 2; i++)
+        join(threads[i]);
+}
+
+static void *take_all_often(void *arg)
+{
+    (void)arg;
+    for (long i = scaled(40); i > 0; i--) {
+        xctx_snapshot **snapshots;
+        size_t count;
+        CHECK(xctx_snapshot_take_all(XCTX_CAPTURE_LOCALS, LONG, &snapshots, &count) == 0);
+        CHECK(count >= 1);
+        xctx_snapshot_unref_all(snapshots, count);
+    }
+    return NULL;
+}
+
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+TEST(threads_that_start_and_end_while_several_ask_do_no_harm)
+{
+    pthread_t askers[3];
+    NEEDS_SIGNALS_AT_ONCE;
+    for (int i = 0; i < 3; i++)
+        askers[i] = spawn(take_all_often, NULL);
+    for (long i = scaled(300); i > 0; i--)
+        on_thread(do_nothing, NULL);
+    for (int i = 0; i < 3; i++)
+        join(askers[i]);
+}
+
+#if !TEST_TSAN /* there a child of several threads may not have some itself */
+static int ask_in_child(void *arg)
+{
+    struct target target;
+    xctx_snapshot *snapshot = NULL;
+    (void)arg;
+    target_start(&target, spin);
+    CHECK(xctx_snapshot_take_thread(target.tid, XCTX_CAPTURE_ALL, LONG, &snapshot) == 0);
+    CHECK(xctx_snapshot_thread_state(snapshot)->tid == target.tid);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target);
+    return 7;
+}
+
+/* The parent has a request under way when it forks. */
+static void *ask_for_long(void *arg)
+{
+    struct target *target = arg;
+    xctx_snapshot *snapshot;
+    return number(xctx_snapshot_take_thread(target->tid, XCTX_CAPTURE_LOCALS, LONG, &snapshot));
+}
+
+TEST(child_of_a_fork_can_ask_while_the_parent_asks)
+{
+    struct target target;
+    if (getenv("XCTX_TEST_EMULATED"))
+        skip(); /* an emulator's threads do not come along */
+    target_start(&target, wait_with_all_blocked);
+    pthread_t asker = spawn(ask_for_long, &target);
+    int status = in_child(ask_in_child, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    target_stop(&target);
+    assert_int_equal(as_number(join(asker)), -ESRCH); /* without waiting for its time */
+}
+#endif
+
+/* Which signal is ours: the one that got a handler. */
+static int our_signal(void)
+{
+    for (int i = SIGRTMAX; i >= SIGRTMIN; i--) {
+        struct sigaction action;
+        if (sigaction(i, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO))
+            return i;
+    }
+    return 0;
+}
+
+TEST(signals_that_others_send_are_passed_over)
+{
+    xctx_snapshot *snapshot;
+    struct target target;
+    target_start(&target, spin);
+    take(target.tid, 0, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    int ours = our_signal();
+    assert_int_not_equal(ours, 0);
+    assert_int_equal(raise(ours), 0);
+    for (long value = -2; value < 200; value++)
+        assert_int_equal(sigqueue(getpid(), ours, (union sigval){.sival_ptr = number(value * (1L << 28))}), 0);
+    take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    target_stop(&target);
+}
+
+static atomic_int handled;
+
+static void count_signal(int signal_number)
+{
+    (void)signal_number;
+    atomic_fetch_add(&handled, 1);
+}
+
+TEST(signal_that_the_program_takes_away_is_replaced_by_another)
+{
+    xctx_snapshot *snapshot;
+    struct target target;
+    target_start(&target, spin);
+    take(target.tid, 0, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    int first = our_signal();
+    struct sigaction action = {.sa_handler = count_signal}, before;
+    assert_int_equal(sigaction(first, &action, &before), 0);
+    take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+    xctx_snapshot_unref(snapshot);
+    assert_int_not_equal(our_signal(), first);
+    assert_int_equal(handled, 0);
+    target_stop(&target);
+}
+
+static void *read_errno(void *arg)
+{
+    struct target *target = arg;
+    errno = 4711;
+    target_ready(target);
+    while (!atomic_load(&target->end))
+        CHECK(errno == 4711);
+    return NULL;
+}
+
+TEST(thread_that_is_captured_keeps_its_errno)
+{
+    xctx_snapshot *snapshot;
+    struct target target;
+    NEEDS_SIGNALS_AT_ONCE;
+    target_start(&target, read_errno);
+    for (int i = 0; i < 20; i++) {
+        take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
+        assert_int_equal(xctx_snapshot_thread_state(snapshot)->error_number, 4711);
+        xctx_snapshot_unref(snapshot);
+    }
+    target_stop(&target);
+}
+
+int main(void)
+{
+    return test_main("other threads");
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Core files without what is marked secret in debug information. */
+#include "core_support.h"
+
+struct vault_key {
+    unsigned char bytes[32];
+};
+
+/* Patterns that are nowhere but where they are put. */
+static void fill(volatile unsigned char *bytes, size_t size, unsigned seed)
+{
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (unsigned char)(seed + i * 37);
+}
+
+static bool has(const struct image *image, unsigned seed)
+{
+    unsigned char bytes[32];
+    fill(bytes, sizeof(bytes), seed);
+    bool found = image_contains(image, bytes, sizeof(bytes));
+    memset(bytes, 0, sizeof(bytes));
+    return found;
+}
+
+enum { PASSWORD = 1, PLAIN = 2, KEY = 3, IN_FUNCTION = 4, GLOBAL = 5 };
+
+struct vault_key global_key;
+
+static ON_STACK xctx_snapshot *marked_function(void)
+{
+    unsigned char whatever[32];
+    fill(whatever, sizeof(whatever), IN_FUNCTION);
+    xctx_snapshot *snapshot = xctx_snapshot_take(XCTX_CAPTURE_ALL);
+    __asm__ volatile("" : : "r"(whatever) : "memory");
+    return snapshot;
+}
+
+static ON_STACK xctx_snapshot *take_with_secrets(void)
+{
+    unsigned char password[32], plain[32];
+    struct vault_key key;
+    fill(password, sizeof(password), PASSWORD);
+    fill(plain, sizeof(plain), PLAIN);
+    fill(key.bytes, sizeof(key.bytes), KEY);
+    xctx_snapshot *snapshot = marked_function();
+    __asm__ volatile("" : : "r"(password), "r"(plain), "r"(&key) : "memory");
+    return snapshot;
+}
+
+static struct image write_redacted(xctx_snapshot *snapshot)
+{
+    int fd = memory_file();
+    assert_int_equal(xctx_snapshot_write_core(snapshot, fd), 0);
+    struct image image = image_of(fd);
+    close(fd);
+    return image;
+}
+
+TEST(core_without_marks_has_everything)
+{
+    fill(global_key.bytes, sizeof(global_key.bytes), GLOBAL);
+    xctx_snapshot *snapshot = take_with_secrets();
+    struct image image = write_redacted(snapshot);
+    for (unsigned seed = PASSWORD; seed <= GLOBAL; seed++)
+        assert_true(has(&image, seed));
+    free(image.bytes);
+    xctx_snapshot_unref(snapshot);
+}
+
+static void mark(void)
+{
+    assert_int_equal(xctx_redact(XCTX_REDACT_VARIABLE, "password"), 0);
+    assert_int_equal(xctx_redact(XCTX_REDACT_TYPE, "struct vault_key"), 0);
+    assert_int_equal(xctx_redact(XCTX_REDACT_FUNCTION, "marked_function"), 0);
+}
+
+static void check_redacted(const struct image *image)
+{
+    assert_true(has(image, PLAIN));
+    assert_false(has(image, PASSWORD));
+    assert_false(has(image, KEY));
+    assert_false(has(image, IN_FUNCTION));
+    assert_false(has(image, GLOBAL));
+}
+
+TEST(core_has_nothing_that_is_marked)
+{
+    mark();
+    fill(global_key.bytes, sizeof(global_key.bytes), GLOBAL);
+    xctx_snapshot *snapshot = take_with_secrets();
+    struct image image = write_redacted(snapshot);
+    size_t size = 0;
+    check_redacted(&image);
+    /* Copies of secrets may be in floating-point registers. */
+    assert_null(image_note(&image, "CORE", NT_FPREGSET, 0, &size));
+    free(image.bytes);
+    xctx_snapshot_unref(snapshot);
+}
+
+static ON_STACK xctx_context *copy_with_secrets(void)
+{
+    unsigned char password[32], plain[32];
+    fill(password, sizeof(password), PASSWORD);
+    fill(plain, sizeof(plain), PLAIN);
+    xctx_context *copy = xctx_copy_current_with(XCTX_CAPTURE_ALL);
+    __asm__ volatile("" : : "r"(password), "r"(plain) : "memory");
+    fill(password, sizeof(password), 0);
+    fill(plain, sizeof(plain), 0);
+    return copy;
+}
+
+TEST(core_of_a_parent_has_nothing_that_is_marked)
+{
+    mark();
+    xctx_context *copy = copy_with_secrets();
+    assert_int_equal(xctx_enter(copy), 0);
+    xctx_snapshot *snapshot = xctx_snapshot_take(XCTX_CAPTURE_ALL);
+    assert_int_equal(xctx_exit(copy), 0);
+    assert_non_null(xctx_snapshot_parent(snapshot));
+    struct image raw = write_one(snapshot);
+    struct image image = write_redacted(snapshot);
+    assert_true(has(&raw, PASSWORD));
+    assert_false(has(&image, PASSWORD));
+    assert_true(has(&image, PLAIN));
+    free(raw.bytes);
+    free(image.bytes);
+    xctx_snapshot_unref(snapshot);
+    xctx_unref(copy);
+}
+
+TEST(raw_core_is_redacted_when_it_is_opened_and_written_again)
+{
+    mark();
+    fill(global_key.bytes, sizeof(global_key.bytes), GLOBAL);
+    xctx_snapshot *snapshot = take_with_secrets();
+    struct image raw = write_image(&snapshot, 1, NULL, 0, XCTX_CORE_RAW);
+    xctx_snapshot **opened = NULL;
+    size_t count = 0;
+    assert_true(has(&raw, PASSWORD));
+    assert_int_equal(open_image(&raw, &opened, &count), 0);
+    struct image image = write_redacted(opened[0]);
+    check_redacted(&image);
+    free(image.bytes);
+    free(raw.bytes);
+    xctx_snapshot_unref_all(opened, count);
+    xctx_snapshot_unref(snapshot);
+}
+
+TEST(writing_nothing_is_refused)
+{
+    xctx_snapshot *snapshot = xctx_snapshot_take(XCTX_CAPTURE_STACK);
+    xctx_snapshot *reserved = xctx_snapshot_reserve(XCTX_CAPTURE_ALL, 0);
+    int fd = memory_file();
+    assert_int_equal(xctx_snapshot_write_core(NULL, fd), -EINVAL);
+    assert_int_equal(xctx_snapshot_write_core(reserved, fd), -EINVAL);
+    assert_int_equal(xctx_snapshot_write_core(snapshot, -1), -EINVAL);
+    assert_int_equal(xctx_snapshot_write_core(snapshot, fd), -ENODATA);
+    close(fd);
+    xctx_snapshot_unref(snapshot);
+    xctx_snapshot_unref(reserved);
+}
+
+static void *write_on_thread(void *arg)
+{
+    struct image *image = arg;
+    xctx_snapshot *snapshot = xctx_snapshot_take(XCTX_CAPTURE_LOCALS);
+    *image = write_image(&snapshot, 1, NULL, 0, 0);
+    xctx_snapshot_unref(snapshot);
+    return NULL;
+}
+
+TEST(marks_are_in_the_file)
+{
+    struct image image;
+    mark();
+    on_thread(write_on_thread, &image);
+    assert_true(image_contains(&image, "struct vault_key", 17));
+    free(image.bytes);
+}
+
+int main(void)
+{
+    return test_main("core files without secrets");
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* The frames of reports: functions, lines, inlined calls. */
+#include "frames_support.h"
+
+static xctx_snapshot *taken;
+static int line_of_take, line_of_call;
+
+static NOINLINE void take(unsigned capture)
+{
+    line_of_take = __LINE__ + 1;
+    taken = xctx_snapshot_take(capture);
+    NO_TAIL_CALL;
+}
+
+static NOINLINE void call_take(unsigned capture)
+{
+    line_of_call = __LINE__ + 1;
+    take(capture);
+    NO_TAIL_CALL;
+}
+
+static inline __attribute__((always_inline)) void inlined(unsigned capture)
+{
+    take(capture);
+    NO_TAIL_CALL;
+}
+
+static NOINLINE void call_inlined(unsigned capture)
+{
+    line_of_call = __LINE__ + 1;
+    inlined(capture);
+}
+
+static NOINLINE int compare(const void *a, const void *b)
+{
+    if (!taken)
+        take(XCTX_CAPTURE_ALL);
+    return *(const int *)a - *(const int *)b;
+}
+
+static NOINLINE void sort(void)
+{
+    int numbers[] = {3, 1, 2};
+
+    qsort(numbers, 3, sizeof(numbers[0]), compare);
+    NO_TAIL_CALL;
+}
+
+static NOINLINE void recurse(int depth)
+{
+    if (depth > 0)
+        recurse(depth - 1);
+    else
+        take(XCTX_CAPTURE_ALL);
+    NO_TAIL_CALL;
+}
+
+TEST(frame_has_function_file_line_and_module)
+{
+    call_take(XCTX_CAPTURE_ALL);
+    xctx_report *report = report_of(taken, NULL);
+    const xctx_frame *frame = xctx_report_frame(report, 0), *caller = xctx_report_frame(report, 1);
+    assert_true(frame_is(frame, "take"));
+    assert_int_equal(frame->line, line_of_take);
+    assert_true(ends_with(frame->file, "test_frames.c"));
+    assert_non_null(strstr(frame->module, "frames"));
+    assert_false(frame->inlined || frame->guessed || frame->interrupted);
+    assert_int_equal(frame->offset, 0);
+    assert_true(frame_is(caller, "call_take"));
+    assert_int_equal(caller->line, line_of_call);
+    assert_true(caller->cfa > frame->cfa);
+    xctx_report_unref(report);
+}
+
+TEST(frame_of_an_inlined_call_comes_before_the_function_that_it_is_in)
+{
+    call_inlined(XCTX_CAPTURE_ALL);
+    xctx_report *report = report_of(taken, NULL);
+    const xctx_frame *call = xctx_report_frame(report, 1), *function = xctx_report_frame(report, 2);
+    assert_true(frame_is(call, "inlined"));
+    assert_true(call->inlined);
+    assert_true(frame_is(function, "call_inlined"));
+    assert_false(function->inlined);
+    assert_int_equal(function->line, line_of_call);
+    assert_int_equal(call->pc, function->pc);
+    assert_int_equal(call->cfa, function->cfa);
+    xctx_report_unref(report);
+}
+
+TEST(frames_go_on_through_functions_without_frame_pointers)
+{
+    taken = NULL;
+    sort();
+    xctx_report *report = report_of(taken, NULL);
+    int comparator = find_frame(report, "compare", 0);
+    assert_int_equal(comparator, 1);
+    int sorter = find_frame(report, "sort", comparator);
+    assert_true(sorter > comparator + 1);
+    assert_true(find_frame(report, __func__, sorter) > sorter);
+    for (int i = comparator + 1; i < sorter; i++)
+        assert_false(xctx_report_frame(report, (size_t)i)->guessed);
+    xctx_report_unref(report);
+}
+
+TEST(frames_of_a_complete_stack_have_no_note_on_its_end)
+{
+    call_take(XCTX_CAPTURE_ALL);
+    xctx_report *report = report_of(taken, NULL);
+    assert_false(has_note(report, "the stack"));
+    xctx_report_unref(report);
+}
+
+TEST(frames_end_at_the_most_that_were_asked_for)
+{
+    xctx_inspect_options options = {.size = sizeof(options), .max_frames = 5};
+
+    recurse(20);
+    xctx_report *report = report_of(taken, &options);
+    assert_int_equal(xctx_report_frame_count(report), 5);
+    assert_true(has_note(report, "the stack goes on"));
+    xctx_report_unref(report);
+}
+
+TEST(frames_of_a_recursive_function_are_all_there)
+{
+    recurse(20);
+    xctx_report *report = report_of(taken, NULL);
+    int count = 0;
+    for (int i = find_frame(report, "recurse", 0); i >= 0; i = find_frame(report, "recurse", i + 1))
+        count++;
+    assert_int_equal(count, 21);
+    xctx_report_unref(report);
+}
+
+TEST(frames_of_addresses_alone_have_names_and_no_registers)
+{
+    call_take(XCTX_CAPTURE_STACK);
+    xctx_report *report = report_of(taken, NULL);
+    assert_true(xctx_report_frame_count(report) >= 1);
+    assert_true(frame_is(xctx_report_frame(report, 0), "take"));
+    assert_int_equal(xctx_report_frame(report, 0)->cfa, 0);
+    assert_int_equal(xctx_report_register_count(report), 0);
+    for (size_t i = 1; i < xctx_report_frame_count(report); i++)
+        assert_true(xctx_report_frame(report, i)->guessed);
+    xctx_report_unref(report);
+}
+
+TEST(frames_of_registers_alone_are_one)
+{
+    call_take(XCTX_CAPTURE_REGISTERS);
+    xctx_report *report = report_of(taken, NULL);
+    assert_int_equal(xctx_report_frame_count(report), 1);
+    assert_true(frame_is(xctx_report_frame(report, 0), "take"));
+    xctx_report_unref(report);
+}
+
+TEST(frames_are_none_if_nothing_was_captured)
+{
+    call_take(0);
+    xctx_report *report = report_of(taken, NULL);
+    assert_int_equal(xctx_report_frame_count(report), 0);
+    assert_null(xctx_report_frame(report, 0));
+    xctx_report_unref(report);
+}
+
+TEST(frames_have_no_locals_if_none_are_asked_for)
+{
+    xctx_inspect_options options = {.size = sizeof(options), .flags = XCTX_INSPECT_NO_LOCALS};
+
+    call_take(XCTX_CAPTURE_ALL);
+    xctx_report *report = report_of(taken, &options);
+    assert_int_equal(xctx_frame_local_count(frame_of(report, "call_take")), 0);
+    xctx_report_unref(report);
+}
+
+int main(void)
+{
+    return test_main("frames");
+}
