@@ -36,7 +36,7 @@ static void fail_if(int error, const char *what)
 /* A frame with some parameters and variables, above others like it. */
 static __attribute__((noinline)) long nested(int depth, struct order order, const int *numbers, double factor)
 {
-    char name[16];
+    char name[24];
     long sum = depth;
     int own[4] = {depth, numbers[0], 2, 3};
     snprintf(name, sizeof(name), "level %d", depth);

@@ -36,6 +36,7 @@
 
 typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
+/* As visible as the system's. NOLINTNEXTLINE(readability-redundant-declaration) */
 XCTX_API create_function pthread_create;
 
 /* The next one after ours. Found by whoever comes first: all find the same. */

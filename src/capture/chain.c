@@ -25,6 +25,13 @@ static void copy_part(xctx_snapshot *to, const xctx_snapshot *from, size_t begin
     memcpy((uint8_t *)to + begin, (const uint8_t *)from + begin, end - begin);
 }
 
+static inline void attach(xctx_snapshot *snapshot, xctx_snapshot *parent)
+{
+    snapshot->parent = parent;
+    snapshot->depth = parent->depth + 1;
+    snapshot->chain_bytes = snapshot->size + parent->chain_bytes;
+}
+
 /* A link that stands for another, without its past. NULL: no memory. */
 static xctx_snapshot *abridge(const xctx_snapshot *link)
 {
@@ -75,27 +82,34 @@ static xctx_snapshot *abridge_chain(const xctx_snapshot *chain, size_t most, siz
     return newest;
 }
 
-void xctx__chain_shorten(xctx_snapshot *snapshot, xctx_snapshot *parent, bool safe)
+/* Links a snapshot to the newest part of a chain that is too long. */
+static void shorten(xctx_snapshot *snapshot, const xctx_snapshot *parent)
 {
     size_t parents = atomic_load_explicit(&xctx__chain_parents, memory_order_relaxed);
     size_t bytes = atomic_load_explicit(&xctx__chain_limit, memory_order_relaxed);
     xctx_snapshot *kept = NULL;
 
-    if (!safe && snapshot->size < bytes)
+    if (snapshot->size < bytes)
         kept = abridge_chain(parent, (parents + 1) / 2, (bytes - snapshot->size + 1) / 2);
     if (kept)
-        xctx__chain_attach(snapshot, kept);
+        attach(snapshot, kept);
     else
         snapshot->bits |= SNAPSHOT_CUT;
 }
 
-void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent, bool safe)
+void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent)
 {
     if (!parent)
         return;
     if (parent->depth < atomic_load_explicit(&xctx__chain_parents, memory_order_relaxed) &&
         parent->chain_bytes + snapshot->size <= atomic_load_explicit(&xctx__chain_limit, memory_order_relaxed))
-        xctx__chain_attach(snapshot, xctx_snapshot_ref(parent));
+        attach(snapshot, xctx_snapshot_ref(parent));
     else
-        xctx__chain_shorten(snapshot, parent, safe);
+        shorten(snapshot, parent);
+}
+
+void xctx__snapshot_link_end(xctx_snapshot *snapshot, xctx_snapshot *parent)
+{
+    if (parent)
+        attach(snapshot, xctx_snapshot_ref(parent));
 }

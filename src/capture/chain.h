@@ -22,17 +22,7 @@ xctx_snapshot *xctx__snapshot_allocate(struct slot *slot, unsigned reserved, siz
 /* Frees what the running thread keeps for its next snapshot. */
 void xctx__snapshot_trim(struct slot *slot);
 
-/* The slow end of xctx__snapshot_link(). */
-void xctx__chain_shorten(xctx_snapshot *snapshot, xctx_snapshot *parent, bool safe);
-
 extern _Atomic size_t xctx__chain_parents __attribute__((visibility("hidden")));
 extern _Atomic size_t xctx__chain_limit __attribute__((visibility("hidden")));
-
-static inline void xctx__chain_attach(xctx_snapshot *snapshot, xctx_snapshot *parent)
-{
-    snapshot->parent = parent;
-    snapshot->depth = parent->depth + 1;
-    snapshot->chain_bytes = snapshot->size + parent->chain_bytes;
-}
 
 #endif

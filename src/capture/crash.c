@@ -100,6 +100,15 @@ void xctx__crash_thread_starts(void)
 
 /* ---- the command ---- */
 
+/* Copies a path, which fits; NULL is "". */
+static void copy_path(char *to, const char *path)
+{
+    if (path)
+        memcpy(to, path, strlen(path) + 1);
+    else
+        to[0] = '\0';
+}
+
 static bool is_executable(const char *path)
 {
     struct stat status;
@@ -115,10 +124,10 @@ static bool try_command(const char *folder, size_t length, const char *name)
     if (length + strlen(name) + 1 > sizeof(path))
         return false;
     memcpy(path, folder, length);
-    strcpy(path + length, name);
+    copy_path(path + length, name);
     if (!is_executable(path))
         return false;
-    strcpy(xctx__crash.command, path);
+    copy_path(xctx__crash.command, path);
     return true;
 }
 
@@ -146,7 +155,6 @@ static void find_command(void)
    crashes of its own reported. */
 static void copy_environment(void)
 {
-    extern char **environ;
     static const char *const without[] = {"LD_PRELOAD=", "LD_AUDIT=", "XCTX_"};
     size_t used = 0, count = 0;
 
@@ -199,10 +207,10 @@ static int prepare(const xctx_crash_options *options)
     xctx__crash.time_limit = options->time_limit ? options->time_limit : TIME_LIMIT;
     xctx__crash.has_core = options->core_path;
     xctx__crash.has_report = options->report_path;
-    strcpy(xctx__crash.core_path, options->core_path ? options->core_path : "");
-    strcpy(xctx__crash.report_path, options->report_path ? options->report_path : "");
+    copy_path(xctx__crash.core_path, options->core_path);
+    copy_path(xctx__crash.report_path, options->report_path);
     if (options->command)
-        strcpy(xctx__crash.command, options->command);
+        copy_path(xctx__crash.command, options->command);
     else
         find_command();
     copy_environment();

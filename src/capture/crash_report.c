@@ -202,7 +202,7 @@ static void child(const struct reporting *reporting)
     uint64_t none = 0;
 
     if (reporting->has_core) {
-        strcpy(option + strlen(option), reporting->core_path);
+        memcpy(option + strlen(option), reporting->core_path, strlen(reporting->core_path) + 1);
         arguments[3] = option;
     }
     /* The report may be 0 or the core 1: neither is overwritten before it has been copied. */

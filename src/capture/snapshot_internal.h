@@ -109,8 +109,11 @@ struct xctx_snapshot {
 /* Memory for a snapshot, all zeros but for the counts and sizes. NULL: there is none. Exported for libxctx-inspect. */
 XCTX_API xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room);
 
-/* Gives a new snapshot its parent (taking a reference), within the limits of chains. `safe`: in a signal handler, where
-   a chain that is too long is not shortened but dropped. */
-void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent, bool safe);
+/* Gives a new snapshot its parent (taking a reference), within the limits of chains. */
+void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent);
+
+/* The same for a snapshot that no context will carry, so that the chain ends with it: without limits.
+ * Async-signal-safe. */
+void xctx__snapshot_link_end(xctx_snapshot *snapshot, xctx_snapshot *parent);
 
 #endif

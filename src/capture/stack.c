@@ -47,7 +47,8 @@ static int note_tls(struct dl_phdr_info *info, size_t size, void *self)
 }
 
 /* Modules that are loaded later may get storage further below, in what glibc has reserved for that. It tells its
-   friends, debuggers and sanitizers, how much that is, together with its thread control block; and how large that is. */
+   friends, debuggers and sanitizers, how much that is, together with its thread control block; and how large that is.
+ */
 static void note_reserve(void)
 {
     void (*get_size)(size_t *, size_t *) = NULL;

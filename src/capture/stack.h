@@ -8,8 +8,8 @@
  * another stack (an alternate signal stack, a coroutine's, that of a thread made by clone()): the kernel is asked what
  * memory is there.
  *
- * The thread's id is kept together with the bounds, as proof that the slot is the thread's: one that was made by clone()
- * may share that of its creator.
+ * The thread's id is kept together with the bounds, as proof that the slot is the thread's: one that was made by
+ * clone() may share that of its creator.
  */
 #ifndef XCTX_CAPTURE_STACK_H
 #define XCTX_CAPTURE_STACK_H

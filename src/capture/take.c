@@ -82,6 +82,12 @@ NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
     return walk(record[1], sp, record[0], bounds.high, pcs, max);
 }
 
+/* What a function may use below its stack pointer: where a signal interrupted it, that is part of its frame. */
+static uintptr_t below(uintptr_t sp, uintptr_t low)
+{
+    return sp - low < XCTX__RED_ZONE ? low : sp - XCTX__RED_ZONE;
+}
+
 static void take_stack(xctx_snapshot *snapshot, uintptr_t low, uintptr_t high)
 {
     uintptr_t from = low & ~(uintptr_t)7;
@@ -133,7 +139,7 @@ static void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture, c
     if (capture & (XCTX_CAPTURE_REGISTERS | XCTX_CAPTURE_LOCALS))
         take_registers(snapshot, registers, context);
     if (capture & XCTX_CAPTURE_LOCALS)
-        take_stack(snapshot, from, bounds.high);
+        take_stack(snapshot, context ? below(from, bounds.low) : from, bounds.high);
     state->tid = bounds.tid;
     state->pid = atomic_load_explicit(&xctx__process, memory_order_relaxed);
     state->present = XCTX_THREAD_IDS;
@@ -186,7 +192,7 @@ static xctx_snapshot *take_new(struct slot *slot, unsigned capture, const struct
         return NULL;
     }
     take(snapshot, slot, capture, registers, NULL, error_number, false);
-    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL, false);
+    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL);
     return snapshot;
 }
 
@@ -242,7 +248,7 @@ int xctx__snapshot_fill_from(xctx_snapshot *snapshot, unsigned capture, const vo
         xctx__registers_from_ucontext(registers, ucontext);
     take_variables_safely(snapshot, slot);
     take(snapshot, slot, capture, registers, ucontext, error_number, true);
-    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL, true);
+    xctx__snapshot_link_end(snapshot, slot->current ? slot->current->snapshot : NULL);
     return 0;
 }
 

@@ -264,10 +264,8 @@ static void note_fpu(const struct core_request *request, const xctx_snapshot *sn
     }
 }
 
-static void note_tls(const xctx_snapshot *snapshot, struct core_buffer *notes)
+static void note_tls(const struct xctx__registers *registers, struct core_buffer *notes)
 {
-    const struct xctx__registers *registers = &xctx__core_whole(snapshot)->registers;
-
     if (XCTX__CORE_TLS_NOTE && registers->known >> XCTX__REGISTER_TLS & 1)
         note(notes, "LINUX", XCTX__CORE_TLS_NOTE, &registers->value[XCTX__REGISTER_TLS], sizeof(uint64_t));
 }
@@ -455,7 +453,7 @@ int xctx__core_notes(struct core_layout *layout, struct core_buffer *notes)
         if (i == 0)
             note_files(layout, notes);
         note_fpu(request, snapshot, notes);
-        note_tls(snapshot, notes);
+        note_tls(&xctx__core_whole(snapshot)->registers, notes);
         note_thread(&writing, snapshot);
     }
     note_own_process(layout, notes);

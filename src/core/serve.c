@@ -279,23 +279,21 @@ static int thread_start(pthread_t *ret_thread, void *argument)
 /* With the lock held. */
 static int start(void)
 {
-    struct listener listener;
-    struct task *task = xctx__allocate(sizeof(*task));
+    struct listener listener = {.fd = -1};
 
-    if (!task)
-        return -ENOMEM;
     int error = listener_open(&listener);
-    if (error) {
-        xctx__free(task);
+    if (error)
         return error;
-    }
-    *task = (struct task){.listener = listener, .stops = atomic_load_explicit(&stops, memory_order_relaxed)};
-    error = thread_start(&server.thread, task);
+    struct task *task = xctx__allocate(sizeof(*task));
+    if (task)
+        *task = (struct task){.listener = listener, .stops = atomic_load_explicit(&stops, memory_order_relaxed)};
+    error = task ? thread_start(&server.thread, task) : -ENOMEM;
     if (error) {
         xctx__free(task);
         close(listener.fd);
         return error;
     }
+    /* The thread has the task. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
     server.listener = listener;
     server.started = true;
     return 0;

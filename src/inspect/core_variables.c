@@ -164,7 +164,7 @@ static int find_variables(const struct file_variable *variables, size_t count, x
 
 int xctx__file_variables(const struct file_variable *variables, size_t count, struct map **ret_root)
 {
-    xctx_var **vars = xctx__allocate((count + 1) * sizeof(*vars));
+    xctx_var **vars = xctx__allocate((count + 1) * sizeof(void *));
     void **values = xctx__allocate((count + 1) * sizeof(*values));
     int result = -ENOMEM;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the evaluator share: evaluate.c (operations), evaluate_typed.c (arithmetic), evaluate_entry.c
- * (values at the entry of a function), locate.c (attributes).
+ * What the parts of the evaluator share: evaluate.c (operations), evaluate_frame.c (registers and frame bases),
+ * evaluate_typed.c (arithmetic), evaluate_entry.c (values at the entry of a function), locate.c (attributes).
  */
 #ifndef XCTX_INSPECT_EVALUATE_INTERNAL_H
 #define XCTX_INSPECT_EVALUATE_INTERNAL_H
@@ -97,6 +97,8 @@ void xctx__evaluate(struct evaluation *evaluation, const Dwarf_Op *operations, s
 
 /* The expression of an attribute that is valid at the place, run. */
 void xctx__evaluate_attribute(struct evaluation *evaluation, Dwarf_Attribute *attribute);
+
+/* ---- evaluate_frame.c ---- */
 
 /* The number that an expression which ran without pieces has computed: not what is at that address. */
 enum xctx_source xctx__evaluation_number(struct evaluation *evaluation, struct number *ret_number);

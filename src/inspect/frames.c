@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "demangle.h"
 #include "function_name.h"
 #include "modules.h"
+#include "render.h"
 #include "report_internal.h"
 #include "scopes.h"
 #include "unit_index.h"
@@ -59,20 +59,43 @@ static struct frame *add_frame(struct builder *builder, size_t physical)
     return frame;
 }
 
+/* What is the same for all frames. */
+static struct place seed_of(const struct builder *builder)
+{
+    return (struct place){
+        .arena = &builder->report->arena,
+        .memory = builder->memory,
+        .frames = builder->unwound,
+        .frame_count = builder->count,
+        .max_elements = builder->options->max_elements,
+    };
+}
+
+/* Of an image of what is in memory it cannot be told where the section of a symbol ends. */
+static bool has_no_sections(Dwfl_Module *module)
+{
+    GElf_Addr bias;
+    Elf *elf = dwfl_module_getelf(module, &bias);
+    size_t count;
+
+    return elf && elf_getshdrnum(elf, &count) == 0 && count == 0;
+}
+
 /* Names a frame by the symbols of its module. */
 static void name_by_symbol(struct builder *builder, struct frame *frame, const struct unwound *unwound)
 {
-    uint64_t lookup = xctx__unwound_lookup(unwound);
-    GElf_Off offset;
+    struct place place = seed_of(builder);
+    uint64_t lookup = xctx__unwound_lookup(unwound), offset;
     GElf_Sym symbol;
     const char *name;
 
     if (!unwound->module)
         return;
-    name = dwfl_module_addrinfo(unwound->module, lookup, &offset, &symbol, NULL, NULL, NULL);
-    if (!name || !*name)
-        return;
-    frame->frame.function = xctx__demangle(&builder->report->arena, name);
+    if (xctx__symbol_at(&place, lookup, &name, &offset))
+        frame->frame.function = xctx__arena_string(place.arena, name);
+    else if (has_no_sections(unwound->module) &&
+             (name = dwfl_module_addrinfo(unwound->module, lookup, &offset, &symbol, NULL, NULL, NULL)) != NULL)
+        frame->frame.function = xctx__demangle(place.arena, name);
     frame->frame.offset = offset + (unwound->pc - lookup);
 }
 
@@ -92,7 +115,7 @@ static int add_scopes(struct builder *builder, struct scopes *scopes, int first,
         return builder->full ? 0 : -ENOMEM;
     set_source(frame, source);
     frame->frame.inlined = last < scopes->function;
-    frame->frame.function = xctx__function_name(&builder->report->arena, &scopes->place.unit, &scopes->dies[last]);
+    frame->frame.function = xctx__function_name(&scopes->place, &scopes->dies[last]);
     if (!frame->frame.function)
         name_by_symbol(builder, frame, &builder->unwound[scopes->place.index]);
     if (builder->options->flags & XCTX_INSPECT_NO_LOCALS)
@@ -165,13 +188,7 @@ static void note_module(struct builder *builder, const struct unwound *unwound)
 
 static int add_physical(struct builder *builder, size_t index)
 {
-    struct place seed = {
-        .arena = &builder->report->arena,
-        .memory = builder->memory,
-        .frames = builder->unwound,
-        .frame_count = builder->count,
-        .max_elements = builder->options->max_elements,
-    };
+    struct place seed = seed_of(builder);
     struct scopes scopes;
     int result;
 

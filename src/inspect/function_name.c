@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "render.h"
+
 enum { ORIGINS = 16, NAME_LIMIT = 16384 };
 
 /* ---- names ---- */
@@ -95,31 +97,75 @@ static void add_scope(Dwarf_Die *scope, struct text *text)
     xctx__text_string(text, "::");
 }
 
-const char *xctx__function_name(struct arena *arena, Dwarf_Die *unit, Dwarf_Die *function)
+/* The length of a name of C++ without its parameters: of "Box<int>::get(int) const" that of "Box<int>::get". */
+static size_t without_parameters(const char *name)
 {
-    const char *name = dwarf_diename(function), *copy;
+    size_t length = strlen(name), at = length;
+    int depth = 0;
+
+    while (at > 0 && name[at - 1] != ')')
+        at--;
+    for (; at > 0; at--) {
+        depth += (name[at - 1] == ')') - (name[at - 1] == '(');
+        if (depth == 0)
+            break;
+    }
+    return at > 1 ? at - 1 : length;
+}
+
+/* The name that the linker's name of a C++ function says. NULL: there is none, or nobody to read it. */
+static const char *linkage_name(const struct place *place, Dwarf_Die *function)
+{
     Dwarf_Attribute attribute;
+
+    if (!dwarf_attr_integrate(function, DW_AT_linkage_name, &attribute) &&
+        !dwarf_attr_integrate(function, DW_AT_MIPS_linkage_name, &attribute))
+        return NULL;
+    const char *whole = xctx__symbol_of_function(place, function);
+    if (!whole || strncmp(whole, "_Z", 2) == 0)
+        return NULL;
+    size_t length = without_parameters(whole);
+    return xctx__arena_format(place->arena, "%.*s", (int)length, whole);
+}
+
+/* The name that the debug information has, in the scopes that it has. */
+static const char *scoped_name(struct arena *arena, Dwarf_Die *function, const char *name)
+{
     struct text text = {.limit = NAME_LIMIT};
     Dwarf_Die *scopes = NULL;
-
-    if (is_flat(unit)) {
-        /* In C they differ where the source gives a symbol another name, as libc does. gdb shows the symbol's. */
-        const char *symbol =
-            dwarf_attr_integrate(function, DW_AT_linkage_name, &attribute) ? dwarf_formstring(&attribute) : NULL;
-        return xctx__arena_string(arena, symbol ? symbol : name);
-    }
-    if (!name)
-        return NULL;
     Dwarf_Die declaration = declaration_of(function);
     int count = dwarf_getscopes_die(&declaration, &scopes);
-    for (int i = count - 1; i > 0; i--)
+    int outermost = count - 1;
+
+    /* What is in a function is in no scope but those within it. */
+    for (int i = 1; i < count && outermost == count - 1; i++) {
+        if (dwarf_tag(&scopes[i]) == DW_TAG_subprogram)
+            outermost = i;
+    }
+    for (int i = outermost; i > 0; i--)
         add_scope(&scopes[i], &text);
     if (count > 0)
         free(scopes);
     add_name(name, &text);
-    copy = xctx__arena_string(arena, text.bytes);
+    const char *copy = xctx__arena_string(arena, text.bytes);
     xctx__text_destroy(&text);
     return copy;
+}
+
+const char *xctx__function_name(const struct place *place, Dwarf_Die *function)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die unit = place->unit;
+    const char *name = dwarf_diename(function);
+
+    if (is_flat(&unit)) {
+        /* In C they differ where the source gives a symbol another name, as libc does. gdb shows the symbol's. */
+        const char *symbol =
+            dwarf_attr_integrate(function, DW_AT_linkage_name, &attribute) ? dwarf_formstring(&attribute) : NULL;
+        return xctx__arena_string(place->arena, symbol ? symbol : name);
+    }
+    const char *linkage = linkage_name(place, function);
+    return linkage || !name ? linkage : scoped_name(place->arena, function, name);
 }
 
 /* ---- lines ---- */
@@ -131,15 +177,57 @@ static const char *compilation_folder(Dwarf_Die *unit)
     return dwarf_attr(unit, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
 }
 
-/* libdw puts the folder that the compiler ran in before relative names. */
+/* The name of a unit: of split debug information it is in the other part. */
+static const char *unit_name(Dwarf_Die *unit)
+{
+    const char *name = dwarf_diename(unit);
+    Dwarf_Die split;
+
+    if (name || dwarf_cu_info(unit->cu, NULL, NULL, NULL, &split, NULL, NULL, NULL) != 0 || !split.addr)
+        return name;
+    return dwarf_diename(&split);
+}
+
+/* What is behind a folder and a slash. NULL: it does not begin so. */
+static const char *within(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+
+    return length > 0 && strncmp(path, folder, length) == 0 && path[length] == '/' ? path + length + 1 : NULL;
+}
+
+/* Whether a table of files has a path from one of its own folders, and not from the one that the compiler ran in. */
+static bool is_in_folder(Dwarf_Files *files, const char *path, size_t length)
+{
+    const char *const *folders;
+    size_t count;
+
+    if (dwarf_getsrcdirs(files, &folders, &count) != 0)
+        return false;
+    for (size_t i = 1; i < count; i++) {
+        if (folders[i] && strlen(folders[i]) >= length && within(path, folders[i]))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The name of a file as gdb has it: folder and name as they are in the table, but what is the unit's own file as the
+ * unit says. Before version 5 the folder that the compiler ran in was not in the table: libdw puts it there.
+ */
 static const char *file_name(struct arena *arena, Dwarf_Die *unit, const char *path)
 {
-    const char *folder = compilation_folder(unit), *primary = dwarf_diename(unit);
-    size_t length = folder ? strlen(folder) : 0;
+    const char *folder = compilation_folder(unit), *primary = unit_name(unit);
+    const char *rest = path && folder ? within(path, folder) : NULL;
+    Dwarf_Half version = 0;
+    Dwarf_Files *files;
+    size_t count;
 
-    if (path && length > 0 && folder[0] == '/' && !(primary && primary[0] == '/') &&
-        strncmp(path, folder, length) == 0 && path[length] == '/')
-        path += length + 1;
+    if (rest && primary && path[0] == '/' && primary[0] != '/' && strcmp(rest, primary) == 0)
+        path = primary;
+    else if (rest && dwarf_cu_info(unit->cu, &version, NULL, NULL, NULL, NULL, NULL, NULL) == 0 && version < 5 &&
+             dwarf_getsrcfiles(unit, &files, &count) == 0 && !is_in_folder(files, path, strlen(folder)))
+        path = rest;
     return xctx__arena_string(arena, path);
 }
 

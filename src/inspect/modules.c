@@ -410,9 +410,10 @@ struct modules *xctx__modules_get(const xctx_snapshot *snapshot, const xctx_insp
     if (modules->users == 0 && !set_debug_path(modules, options ? options->debug_path : NULL))
         return NULL;
     modules->users++;
-    /* Not while modules that may be forgotten are in use. */
-    if (!file && modules->users == 1)
-        refresh(modules);
+    /* Not while modules that may be forgotten are in use. This process's are needed for other files, too: what reads
+       names is in one of them (demangle.c). */
+    if (process.users == (file ? 0 : 1))
+        refresh(&process);
     modules->wanted = epoch_of(snapshot);
     return modules;
 }

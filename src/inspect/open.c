@@ -34,7 +34,7 @@ static int open_some(const char *path, size_t most, xctx_snapshot ***ret_snapsho
     mark_stacks(opened);
     if (most > opened->thread_count)
         most = opened->thread_count;
-    snapshots = xctx__allocate(most * sizeof(*snapshots));
+    snapshots = xctx__allocate(most * sizeof(void *));
     if (!snapshots)
         result = -ENOMEM;
     while (result == 0 && count < most) {

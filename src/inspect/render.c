@@ -199,8 +199,8 @@ void xctx__render_value(struct render *render, Dwarf_Die *type, const struct val
     }
     render_stripped(render, &stripped, value);
     /* A character is a number and a character; what it is called says which kind. */
-    if (dwarf_tag(&stripped) == DW_TAG_base_type && !render->in_vector && value->size <= 4 && value->fetched == value->size &&
-        (!value->states || xctx__value_state(value, 0, value->size) == BYTE_KNOWN) &&
+    if (dwarf_tag(&stripped) == DW_TAG_base_type && !render->in_vector && value->size <= 4 &&
+        value->fetched == value->size && (!value->states || xctx__value_state(value, 0, value->size) == BYTE_KNOWN) &&
         xctx__render_is_character(type, &character) && character.width == value->size) {
         xctx__text_string(render->text, " ");
         xctx__render_character(render, &character, value->bytes);

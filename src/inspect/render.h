@@ -63,16 +63,16 @@ struct render {
     unsigned elements; /* of an array or a string that are written */
     unsigned depth;
     bool cxx;
-    bool follow;       /* references are followed: not those in structures */
-    bool in_static;    /* within a static member: those of its type are not gone into again */
-    bool in_vector;    /* its elements are numbers, even if they are of a byte */
+    bool follow;    /* references are followed: not those in structures */
+    bool in_static; /* within a static member: those of its type are not gone into again */
+    bool in_vector; /* its elements are numbers, even if they are of a byte */
 };
 
 /* One kind of character, by the type's name. */
 struct character {
     unsigned width; /* in bytes: 1, 2, 4 */
     bool is_signed;
-    char prefix;    /* 'u', 'U', 'L' or 0 */
+    char prefix; /* 'u', 'U', 'L' or 0 */
 };
 
 /* What a base type is, in short. */

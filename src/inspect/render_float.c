@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Floating-point numbers as text: as many digits as tell any two numbers of the format apart, as printf's %g writes them.
+ * Floating-point numbers as text: as many digits as tell any two numbers of the format apart, as printf's %g writes
+ * them.
  *
  * The formats are decoded here and not by the compiler, which may not have them, and the digits are worked out here and
  * not by printf, which asks the locale for a decimal point and the processor how to round. A number is an integer times

@@ -77,7 +77,8 @@ bool xctx__render_base_supported(Dwarf_Die *type, uint64_t size)
         supported = size <= sizeof(zeros) && xctx__render_float(&scratch, zeros, size, scalar.name);
         break;
     case DW_ATE_complex_float:
-        supported = size <= sizeof(zeros) && size % 2 == 0 && xctx__render_float(&scratch, zeros, size / 2, scalar.name);
+        supported =
+            size <= sizeof(zeros) && size % 2 == 0 && xctx__render_float(&scratch, zeros, size / 2, scalar.name);
         break;
     default:
         break;
@@ -155,9 +156,9 @@ static bool enumerator_value(Dwarf_Die *enumerator, int64_t *ret_value)
 
 struct enumeration {
     Dwarf_Die type;
-    uint64_t mask;    /* the bits that a value has */
-    bool is_signed;   /* one of them is negative */
-    bool is_flags;    /* each is one bit, or none */
+    uint64_t mask;  /* the bits that a value has */
+    bool is_signed; /* one of them is negative */
+    bool is_flags;  /* each is one bit, or none */
 };
 
 /* Calls `step` for each enumerator until it returns true. */

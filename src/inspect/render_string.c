@@ -2,9 +2,9 @@
 /*
  * Characters and strings as text.
  *
- * Strings are UTF-8, UTF-16 or UTF-32, and so is what is written: characters that can be printed stand for themselves, as
- * with gdb in a UTF-8 locale; other ones, and bytes that are no characters, become escapes. The locale of the process
- * has no say in it.
+ * Strings are UTF-8, UTF-16 or UTF-32, and so is what is written: characters that can be printed stand for themselves,
+ * as with gdb in a UTF-8 locale; other ones, and bytes that are no characters, become escapes. The locale of the
+ * process has no say in it.
  *
  * A string is written in groups: "text", 'c' <repeats 20 times>, <incomplete sequence \303>.
  */

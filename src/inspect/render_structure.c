@@ -11,7 +11,7 @@
 #include "render.h"
 
 enum {
-    VIRTUAL_BASES = 64, /* of an object that are written */
+    VIRTUAL_BASES = 64,   /* of an object that are written */
     STATIC_STEPS = 65536, /* DIEs that are looked at for the definition of a static member */
 };
 
@@ -112,7 +112,7 @@ static bool bit_position(struct render *render, Dwarf_Die *member, uint64_t type
     }
     /* It may be negative, of members that straddle. */
     if ((int64_t)from_high < 0 && (int64_t)from_high > -1024)
-        *ret_bit = offset * 8 + storage * 8 - bits + (uint64_t)-(int64_t)from_high;
+        *ret_bit = offset * 8 + storage * 8 - bits + (uint64_t) - (int64_t)from_high;
     else if (from_high + bits <= offset * 8 + storage * 8)
         *ret_bit = offset * 8 + storage * 8 - bits - from_high;
     else

@@ -233,7 +233,7 @@ static bool scope_secret(struct search *search, struct scopes *scopes, int index
 {
     return xctx__function_secret(&scopes->dies[index]) ||
            xctx__redacted(XCTX_REDACT_FUNCTION,
-                          xctx__function_name(search->arena, &scopes->place.unit, &scopes->dies[index]));
+                          xctx__function_name(&scopes->place, &scopes->dies[index]));
 }
 
 static int search_scopes(struct search *search, struct scopes *scopes)

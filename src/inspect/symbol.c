@@ -133,11 +133,16 @@ static size_t without_number(const char *name, size_t length)
     return end > 2 && strncmp(name + end - 2, "__", 2) == 0 ? end - 2 : length;
 }
 
-/* A name that is not mangled, as gdb reads it: as if it could be one of GNAT's, "package__name.12" being "package.name",
-   and "name.part" "name[part]". Names that begin with an underscore or have a capital letter are none. */
+/* A name that is not mangled, as gdb reads it: as if it could be one of GNAT's, "package__name.12" being
+   "package.name", and "name.part" "name[part]". Names that begin with an underscore or have a capital letter are none.
+ */
 static const char *plain_name(struct arena *arena, const char *name)
 {
     struct text text = {.limit = 64 * 1024};
+    const char *whole = name;
+
+    if (*name == '.')
+        ++name;
     size_t length = strlen(name);
     size_t suffix = length;
 
@@ -147,11 +152,11 @@ static const char *plain_name(struct arena *arena, const char *name)
     size_t end = without_number(name, has_suffix ? suffix - 1 : length);
     const char *three = strstr(name, "___");
     if (name[0] == '_' || (three && (size_t)(three - name) + 3 < end))
-        return name;
+        return whole;
     for (size_t i = 0; i < end; ++i) {
         if ((name[i] >= 'A' && name[i] <= 'Z') || name[i] == ' ') {
             xctx__text_destroy(&text);
-            return name;
+            return whole;
         }
         bool dot = i > 0 && i + 2 < end && name[i] == '_' && name[i + 1] == '_';
         xctx__text_add(&text, dot ? "." : name + i, 1);
@@ -161,7 +166,7 @@ static const char *plain_name(struct arena *arena, const char *name)
         xctx__text_format(&text, "[%s]", name + suffix);
     const char *plain = text.full ? NULL : xctx__arena_string(arena, text.bytes);
     xctx__text_destroy(&text);
-    return plain ? plain : name;
+    return plain ? plain : whole;
 }
 
 static const char *symbol_name(struct arena *arena, const char *name)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Types without their names (type_name.c): what a DIE's type is, what is under typedefs and qualifiers, how large it is,
- * and whether it is secret.
+ * Types without their names (type_name.c): what a DIE's type is, what is under typedefs and qualifiers, how large it
+ * is, and whether it is secret.
  *
  * Debug information can be wrong or hostile: every chain is followed for XCTX__TYPE_DEPTH steps at most, every list of
  * children for XCTX__MEMBERS, and sizes that do not fit into 63 bits are not sizes.

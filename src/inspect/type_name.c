@@ -12,6 +12,7 @@
 #include "render.h"
 
 static void name_at(Dwarf_Die *type, bool has_type, unsigned depth, struct text *text);
+static void write_name(const char *name, struct text *text);
 
 /* ---- scopes ---- */
 
@@ -48,41 +49,71 @@ void xctx__type_scope(Dwarf_Die *die, struct text *text)
     for (int i = count - 1; i > 0; --i) {
         const char *name = scope_name(&scopes[i]);
         if (name) {
-            xctx__text_string(text, name);
+            write_name(name, text);
             xctx__text_string(text, "::");
         }
     }
     free(scopes);
 }
 
-/* The short names of those that gcc names at length. */
-static const char *canonical(const char *name)
+/* ---- names as gdb has them ---- */
+
+static bool in_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* The short name of a type that gcc names at length, which a text begins with; NULL: none. */
+static const char *short_name(const char *text, size_t *ret_length)
 {
     static const char *const names[][2] = {
-        {"long int", "long"},
-        {"long unsigned int", "unsigned long"},
-        {"short int", "short"},
-        {"short unsigned int", "unsigned short"},
-        {"long long int", "long long"},
-        {"long long unsigned int", "unsigned long long"},
+        {"long long unsigned int", "unsigned long long"}, {"long long int", "long long"},
+        {"long unsigned int", "unsigned long"},           {"long int", "long"},
+        {"short unsigned int", "unsigned short"},         {"short int", "short"},
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
-        if (strcmp(name, names[i][0]) == 0)
+        *ret_length = strlen(names[i][0]);
+        if (strncmp(text, names[i][0], *ret_length) == 0 && !in_word(text[*ret_length]))
             return names[i][1];
     }
-    return name;
+    return NULL;
+}
+
+/* Compilers write the arguments of a template each in their own way: "0UL", "int *", "long unsigned int" are "0ul",
+   "int*", "unsigned long" here. */
+static void write_name(const char *name, struct text *text)
+{
+    bool number = false;
+    size_t length;
+
+    for (const char *at = name; *at; ++at) {
+        bool begins = at == name || !in_word(at[-1]);
+        const char *other = begins ? short_name(at, &length) : NULL;
+        if (begins)
+            number = *at >= '0' && *at <= '9';
+        if (other) {
+            xctx__text_string(text, other);
+            at += length - 1;
+        } else if (number && (*at == 'U' || *at == 'L')) {
+            xctx__text_string(text, *at == 'U' ? "u" : "l");
+        } else if (*at != ' ' || (at[1] != '*' && at[1] != '&')) {
+            xctx__text_add(text, at, 1);
+        }
+    }
 }
 
 void xctx__type_qualified(Dwarf_Die *die, struct text *text)
 {
     const char *name = xctx__die_name(die);
-    bool base = dwarf_tag(die) == DW_TAG_base_type;
+    bool varies = name && (dwarf_tag(die) == DW_TAG_base_type || strchr(name, '<'));
 
-    if (!base && xctx__die_is_cxx(die))
+    if (dwarf_tag(die) != DW_TAG_base_type && xctx__die_is_cxx(die))
         xctx__type_scope(die, text);
-    if (name)
-        xctx__text_string(text, base ? canonical(name) : name);
+    if (varies)
+        write_name(name, text);
+    else if (name)
+        xctx__text_string(text, name);
 }
 
 /* ---- the base ---- */
@@ -293,7 +324,8 @@ static void bounds(Dwarf_Die *array, struct text *text)
         /* Only sdata has a sign. */
         bool is_signed = form == DW_FORM_sdata || form == DW_FORM_implicit_const;
         Dwarf_Word word = 0;
-        if (is_constant && (is_signed ? dwarf_formsdata(&attribute, &number) : dwarf_formudata(&attribute, &word)) == 0) {
+        if (is_constant &&
+            (is_signed ? dwarf_formsdata(&attribute, &number) : dwarf_formudata(&attribute, &word)) == 0) {
             if (!is_signed)
                 number = (Dwarf_Sword)word;
             bool none = number < 0 || (!has_count && number == UINT32_MAX);
@@ -331,7 +363,8 @@ static bool step_is_pointer(struct step *step)
     return tag != DW_TAG_array_type && tag != DW_TAG_subroutine_type && tag != DW_TAG_subprogram;
 }
 
-/* Writes a type's name. The chain from it down to the base is kept, and walked backwards for what is before the name. */
+/* Writes a type's name. The chain from it down to the base is kept, and walked backwards for what is before the name.
+ */
 static void name_at(Dwarf_Die *type, bool has_type, unsigned depth, struct text *text)
 {
     struct step steps[XCTX__TYPE_DEPTH];

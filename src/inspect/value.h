@@ -27,11 +27,12 @@ struct value {
     uint8_t *states; /* enum byte_state of each; NULL: all are known */
     bool in_memory;  /* as a whole, at `address` */
     uint64_t address;
-    enum xctx_source source;  /* where the bytes came from; if none is known, why */
-    const char *reg;          /* the register that all of it was in, or NULL */
-    enum memory_use use;      /* how its memory was reached */
-    struct location *pointer; /* if synthetic pointers are in it: where all of the object is, with their PIECE_POINTER */
-    uint64_t pointer_offset;  /* where this part of the object begins, in bytes */
+    enum xctx_source source; /* where the bytes came from; if none is known, why */
+    const char *reg;         /* the register that all of it was in, or NULL */
+    enum memory_use use;     /* how its memory was reached */
+    struct location
+        *pointer;            /* if synthetic pointers are in it: where all of the object is, with their PIECE_POINTER */
+    uint64_t pointer_offset; /* where this part of the object begins, in bytes */
 };
 
 /* Fetches an object of `size` bytes from where it is. In the place's arena. Returns 0 or -ENOMEM. */

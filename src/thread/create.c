@@ -10,6 +10,7 @@
 
 #include <xctx/thread.h>
 
+#include "capture/crash.h"
 #include "capture/take.h"
 #include "context/context_internal.h"
 
@@ -28,6 +29,7 @@ static void *begin(void *argument)
     xctx__record_adopt(start.record);
     xctx_enter(start.context); /* cannot fail: nobody else has it, and the creator has made room */
     xctx_unref(start.context); /* alive until it is left */
+    xctx__crash_thread_starts();
     void *result = start.fn(start.arg);
     xctx__run_end(&(struct run){.context = start.context});
     return result;

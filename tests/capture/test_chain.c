@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chains of parents and their limits: what is kept, what is dropped, and that nothing is left behind. */
+#include <limits.h>
+
 #include "../support/counted.h"
 #include "../support/threads.h"
 #include "capture_support.h"
@@ -188,7 +190,7 @@ TEST(links_that_stand_for_others_have_their_bytes_registers_and_variables)
     assert_int_equal(counted_live(), 0);
 }
 
-TEST(snapshot_filled_where_the_chain_is_full_has_no_parent_and_says_so)
+TEST(snapshot_filled_where_the_chain_is_full_has_all_of_it)
 {
     assert_int_equal(xctx_set_chain_limits(2, SIZE_MAX), 0);
     xctx_context *work = start(3, LEAST);
@@ -196,16 +198,12 @@ TEST(snapshot_filled_where_the_chain_is_full_has_no_parent_and_says_so)
     assert_int_equal(xctx_enter(work), 0);
     xctx_snapshot *snapshot = xctx_snapshot_reserve(0, 0);
     assert_int_equal(xctx_snapshot_fill(snapshot, 0, NULL), 0);
-    assert_null(xctx_snapshot_parent(snapshot));
-    assert_true(snapshot->bits & SNAPSHOT_CUT);
-    assert_int_equal(xctx_snapshot_reset(snapshot), 0);
-    assert_false(snapshot->bits & SNAPSHOT_CUT);
-    assert_int_equal(xctx_set_chain_limits(3, SIZE_MAX), 0);
-    assert_int_equal(xctx_snapshot_fill(snapshot, 0, NULL), 0);
     assert_int_equal(parents_of(snapshot), 3);
     assert_int_equal(xctx_exit(work), 0);
     xctx_unref(work);
     assert_int_equal(parents_of(snapshot), 3);
+    assert_int_equal(xctx_snapshot_reset(snapshot), 0);
+    assert_null(xctx_snapshot_parent(snapshot));
     xctx_snapshot_unref(snapshot);
     restore_defaults();
 }
@@ -387,6 +385,8 @@ TEST(memory_stays_as_it_is_over_endless_captures)
     enum { MEBIBYTE = 1 << 20 };
     long warm = scaled(10000), rounds = scaled(500000); /* two captures each */
 
+    if (under_valgrind())
+        skip(); /* it keeps what is freed for a while */
     keep_nothing(&warm);
     long before = resident_pages();
     keep_nothing(&rounds);

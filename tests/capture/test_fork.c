@@ -203,8 +203,9 @@ static void *capture_in_clone_with_storage(void *arg)
     char *copy = storage + STORAGE;
     for (int i = -BELOW; i < ABOVE; i++)
         copy[i] = self[i];
-    memcpy(copy, &copy, sizeof(copy));      /* the register's own value, */
-    memcpy(copy + 16, &copy, sizeof(copy)); /* and what pthread_self() gives */
+    uintptr_t register_value = (uintptr_t)copy;
+    memcpy(copy, &register_value, sizeof(register_value));      /* what the register points to is its value, */
+    memcpy(copy + 16, &register_value, sizeof(register_value)); /* and here is what pthread_self() gives */
     xctx_snapshot *snapshot = xctx_snapshot_reserve(XCTX_CAPTURE_ALL, 0);
     int status = 0;
     int pid = clone(fill_in_clone, stack + STACK,

@@ -178,8 +178,72 @@ TEST(eu_stack_shows_the_whole_stack)
     assert_non_null(strstr(output, "interrupted_thread"));
 }
 
-int main(void)
+/* A process that a debugger writes the core of. */
+static ON_STACK int stop_here(int number)
 {
+    int numbers[3] = {number, number * 10, number * 100};
+    __asm__ volatile("" : : "r"(numbers) : "memory");
+    raise(SIGTRAP);
+    return numbers[0];
+}
+
+static int check_foreign(xctx_snapshot *snapshot)
+{
+    uint64_t sp = 0, pc = 0, word = 0;
+    const xctx_thread_state *state = xctx_snapshot_thread_state(snapshot);
+
+    assert_int_equal(xctx_snapshot_register(snapshot, "sp", &sp), 0);
+    assert_int_equal(xctx_snapshot_register(snapshot, "pc", &pc), 0);
+    assert_int_equal(xctx_snapshot_read(snapshot, sp, &word, sizeof(word)), 0);
+    assert_true(xctx_snapshot_captured(snapshot) & XCTX_CAPTURE_LOCALS);
+    assert_true(state->present & XCTX_THREAD_SIGNAL);
+    assert_int_equal(state->signal, SIGTRAP);
+    assert_null(xctx_snapshot_context(snapshot));
+    assert_null(xctx_snapshot_parent(snapshot));
+    return 0;
+}
+
+TEST(core_that_gdb_wrote_can_be_opened)
+{
+    char command[1024];
+    char program[512] = "";
+    char path[] = "/tmp/xctx-gcore-XXXXXX";
+    xctx_snapshot *snapshot = NULL;
+    xctx_report *report = NULL;
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0 && readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
+    snprintf(command, sizeof(command), "gdb -nx -batch -ex run -ex 'gcore %s' --args %s stop 2>&1", path, program);
+    run(command);
+    /* Without gdb, or where it may not debug. */
+    if (lseek(fd, 0, SEEK_END) == 0) {
+        close(fd);
+        unlink(path);
+        skip();
+    }
+    close(fd);
+    assert_int_equal(xctx_snapshot_open(path, &snapshot), 0);
+    unlink(path);
+    check_foreign(snapshot);
+    assert_int_equal(xctx_inspect(snapshot, NULL, &report), 0);
+    bool found = false;
+    for (size_t i = 0; i < xctx_report_frame_count(report); i++) {
+        const xctx_local *local = xctx_frame_find(xctx_report_frame(report, i), "numbers");
+        if (local) {
+            assert_string_equal(local->value, "{7, 70, 700}");
+            assert_int_equal(local->source, XCTX_SOURCE_SNAPSHOT);
+            found = true;
+        }
+    }
+    assert_true(found);
+    xctx_report_unref(report);
+    xctx_snapshot_unref(snapshot);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc == 2 && strcmp(argv[1], "stop") == 0)
+        return stop_here(7);
     int result = test_main("core files in debuggers");
     if (core_path[0])
         unlink(core_path);

@@ -16,6 +16,13 @@
 
 #define SECOND INT64_C(1000000000)
 
+/* ThreadSanitizer keeps signals back while a thread waits in a system call. */
+#define NEEDS_SIGNALS_AT_ONCE                                                                                          \
+    do {                                                                                                               \
+        if (TEST_TSAN)                                                                                                 \
+            skip();                                                                                                    \
+    } while (0)
+
 static socklen_t make_address(struct sockaddr_un *address, pid_t pid)
 {
     memset(address, 0, sizeof(*address));
@@ -186,6 +193,7 @@ static void target_stop(struct target *target)
 
 TEST(server_that_is_asked_hands_over_a_core_of_all_threads_but_its_own)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     struct target target;
     int fd = make_file();
     target_start(&target, false);
@@ -204,6 +212,7 @@ TEST(server_that_is_asked_hands_over_a_core_of_all_threads_but_its_own)
 
 TEST(server_that_is_asked_names_threads_that_do_not_answer)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     struct target target;
     int fd = make_file();
     target_start(&target, true);
@@ -232,6 +241,7 @@ TEST(server_stopped_without_a_start_is_refused)
 
 TEST(server_stopped_is_not_there_any_more_and_can_be_started_again)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     for (int i = 0; i < 20; i++) {
         int fd = make_file();
         assert_int_equal(xctx_serve_start(), 0);
@@ -268,6 +278,7 @@ static int reply_to(const void *request, size_t size, int fd, size_t count)
 
 TEST(request_that_is_none_is_refused)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     int fd = make_file();
     struct serve_request request = make_request();
     assert_int_equal(xctx_serve_start(), 0);
@@ -315,6 +326,7 @@ TEST(request_without_a_file_in_memory_is_refused)
 
 TEST(server_keeps_no_descriptor_of_its_clients)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     struct serve_request request = make_request();
     int fd = make_file();
     long before = count_descriptors();
@@ -332,6 +344,7 @@ TEST(server_keeps_no_descriptor_of_its_clients)
 
 TEST(client_that_goes_away_does_not_end_the_program)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     struct serve_request request = make_request();
     int fd = make_file();
     assert_int_equal(xctx_serve_start(), 0);
@@ -350,6 +363,7 @@ TEST(client_that_goes_away_does_not_end_the_program)
 
 TEST(client_that_says_nothing_does_not_keep_others_waiting_for_ever)
 {
+    NEEDS_SIGNALS_AT_ONCE;
     int fd = make_file();
     assert_int_equal(xctx_serve_start(), 0);
     int silent = connect_to(getpid());

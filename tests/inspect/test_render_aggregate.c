@@ -115,7 +115,8 @@ TEST(structures_have_their_members_by_name)
     __extension__ static struct {
     } empty;
     EXPECT_VALUE(point, "{x = 1, y = 2}");
-    EXPECT_VALUE(nested, "{p = {x = 1, y = 2}, {a = 3, {b = 4, c = 4 '\\004'}}, ps = {{x = 5, y = 6}, {x = 7, y = 8}}}");
+    EXPECT_VALUE(nested,
+                 "{p = {x = 1, y = 2}, {a = 3, {b = 4, c = 4 '\\004'}}, ps = {{x = 5, y = 6}, {x = 7, y = 8}}}");
     EXPECT_VALUE(pointers, "{none = 0x0, function = 0x0}");
     EXPECT_VALUE(empty, "{<No data fields>}");
 }
@@ -139,7 +140,7 @@ TEST(bit_fields_have_their_sign_and_their_type)
         enum color d : 2;
         bool e : 1;
         unsigned long long f : 40;
-        char g : 7;
+        signed char g : 7;
     } bits = {5, -3, 1, BLUE, true, 0xffffffffff, 'a' - 128};
     static struct {
         unsigned : 5;
@@ -161,7 +162,10 @@ TEST(packed_members_lie_where_they_lie)
     EXPECT_VALUE(packed, "{a = 97 'a', b = 1, c = 2}");
 }
 
-#define IN(...) struct { __VA_ARGS__ m; }
+#define IN(...)                                                                                                        \
+    struct {                                                                                                           \
+        __VA_ARGS__ m;                                                                                                 \
+    }
 #define FOUR_IN(...) IN(IN(IN(IN(__VA_ARGS__))))
 
 TEST(structures_within_structures_end_at_depth_20)
@@ -193,6 +197,9 @@ __attribute__((noinline)) static int with_variable_length(int count, int columns
 
 TEST(arrays_of_variable_length_have_the_length_they_had)
 {
+    /* The sanitizer moves them to where debug information does not look. */
+    if (TEST_ASAN)
+        skip();
     assert_int_equal(with_variable_length(3, 2), 'a');
 }
 

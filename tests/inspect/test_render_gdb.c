@@ -3,7 +3,7 @@
  * Values as gdb prints them: gdb runs this program, which writes down what a report says of one frame and stops there;
  * then gdb is asked for the locals of the same frame. Skipped where there is no gdb, or it may not run programs.
  */
-#include "frames_support.h"
+#include "render_support.h"
 
 #include <signal.h>
 #include <uchar.h>
@@ -57,7 +57,7 @@ NOINLINE static void stop(const char *path)
     raise(SIGSTOP);
 }
 
-NOINLINE static int work(const char *path)
+UNOPTIMIZED static int work(const char *path)
 {
     int i = -5;
     unsigned long ul = 1ul << 63;
@@ -90,8 +90,8 @@ NOINLINE static int work(const char *path)
         numbers[n] = n < 30 ? n : n / 20;
     stop(path);
     sink = i + (int)ul + c + yes + (int)d + (int)f + (int)ld + (int)color + (int)flags + (int)wide[0] + sixteen[0] +
-           *text + (bad != NULL) + buffer[0] + repeated[0] + numbers[0] + rows[0][0] + point.x + zeros[0].x + node.more +
-           (list != NULL) + *pointer + (function != NULL) + (nothing != NULL) + (names[0] != NULL);
+           *text + (bad != NULL) + buffer[0] + repeated[0] + numbers[0] + rows[0][0] + point.x + zeros[0].x +
+           node.more + (list != NULL) + *pointer + (function != NULL) + (nothing != NULL) + (names[0] != NULL);
     return sink;
 }
 
@@ -109,7 +109,9 @@ static void run_gdb(const char *path, char *output, size_t size)
     snprintf(command, sizeof(command),
              "DEBUGINFOD_URLS= LC_ALL=C.UTF-8 ASAN_OPTIONS=detect_leaks=0 timeout 60 gdb -nx -batch "
              "-iex 'set auto-load off' -ex 'set width 0' -ex 'handle SIGSTOP stop nopass' -ex 'run %s' "
-             "-ex 'frame function work' -ex 'echo " "the locals begin here\\n" "' -ex 'info locals' %s 2>/dev/null "
+             "-ex 'frame function work' -ex 'echo "
+             "the locals begin here\\n"
+             "' -ex 'info locals' %s 2>/dev/null "
              "</dev/null",
              path, self);
     pipe = popen(command, "r");
@@ -148,6 +150,9 @@ static int compare(const char *gdb, FILE *ours)
         if (!other)
             continue;
         size_t length = strcspn(other, "\n") + 1;
+        /* Where the report does not know all, gdb may guess. */
+        if (strstr(line, "<optimized out>"))
+            continue;
         if (strlen(line) != length || strncmp(line, other, length) != 0)
             fail_msg("the report has %sgdb has %.*s", line, (int)length, other);
         ++count;
@@ -171,8 +176,8 @@ TEST(values_are_what_gdb_prints)
     fclose(ours);
     if (count < 0)
         skip();
-    /* Optimized, some are not there; but not all. */
-    assert_true(count >= 15);
+    /* A sanitizer may move some of them to where debug information does not look. */
+    assert_true(count >= (TEST_ASAN ? 1 : 25));
 }
 
 int main(int argc, char **argv)

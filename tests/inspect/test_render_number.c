@@ -31,8 +31,8 @@ TEST(integers_of_128_bits_are_decimal)
 {
     __extension__ static __int128 negative;
     __extension__ static unsigned __int128 largest;
-    negative = -((__extension__(__int128)1 << 100) + 12345);
-    largest = ~(__extension__(unsigned __int128)0);
+    negative = -((__extension__(__int128) 1 << 100) + 12345);
+    largest = ~(__extension__(unsigned __int128) 0);
     EXPECT_VALUE(negative, "-1267650600228229401496703217721");
     EXPECT_VALUE(largest, "340282366920938463463374607431768211455");
 }
@@ -133,7 +133,7 @@ TEST(long_doubles_of_80_bits_and_of_128_are_exact)
     __extension__ static __float128 quad;
     __extension__ static __float128 huge = 1;
     nan = __builtin_nanl("0x45");
-    quad = (__extension__(__float128)1) / 3;
+    quad = (__extension__(__float128) 1) / 3;
     for (int i = 0; i < 300; i++)
         huge *= 10;
     EXPECT_VALUE(ld, "0.100000000000000000001");

@@ -42,7 +42,10 @@ TEST(characters_that_repeat_are_counted_from_the_eleventh_on)
 {
     static char ten[] = "zzzzzzzzzz";
     static char eleven[] = "zzzzzzzzzzz";
-    static char groups[] = "ab" "cccccccccccc" "dddddddddddd" "e";
+    static char groups[] = "ab"
+                           "cccccccccccc"
+                           "dddddddddddd"
+                           "e";
     static char newlines[] = "x\n\n\n\n\n\n\n\n\n\n\n\n";
     EXPECT_VALUE(ten, "\"zzzzzzzzzz\"");
     EXPECT_VALUE(eleven, "'z' <repeats 11 times>");
@@ -54,7 +57,8 @@ TEST(string_is_cut_after_200_characters_of_which_repeated_ones_count_too)
 {
     static char letters[250];
     static char repeated[300];
-    static char late[] = LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS "sssssssssssssssssssssssssssssssssss" "t";
+    static char late[] = LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS LETTERS "sssssssssssssssssssssssssssssssssss"
+                                                                                 "t";
     for (int i = 0; i < 249; i++)
         letters[i] = LETTERS[i % 26];
     memset(repeated, 'x', 299);
@@ -103,16 +107,26 @@ TEST(wide_strings_have_one_prefix)
 
 TEST(pointer_to_characters_shows_the_string)
 {
-    static const char *text = "hello";
-    static unsigned char *bytes = (unsigned char *)"bytes";
-    static const wchar_t *wide = L"wide";
-    static char *empty = (char *)"";
+    static char *text;
+    static unsigned char *bytes;
+    static wchar_t *wide;
+    static char *empty;
     static char *null;
+    /* Where no symbol is. */
+    text = strdup("hello");
+    bytes = (unsigned char *)strdup("bytes");
+    wide = wcsdup(L"wide");
+    empty = strdup("");
+    assert_true(text && bytes && wide && empty);
     EXPECT_VALUE(text, "0x%" PRIxPTR " \"hello\"", P(text));
     EXPECT_VALUE(bytes, "0x%" PRIxPTR " \"bytes\"", P(bytes));
     EXPECT_VALUE(wide, "0x%" PRIxPTR " L\"wide\"", P(wide));
     EXPECT_VALUE(empty, "0x%" PRIxPTR " \"\"", P(empty));
     EXPECT_VALUE(null, "0x0");
+    free(text);
+    free(bytes);
+    free(wide);
+    free(empty);
 }
 
 TEST(pointer_to_a_long_string_shows_200_characters)

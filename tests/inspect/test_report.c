@@ -244,6 +244,7 @@ static NOINLINE xctx_snapshot *take_in_block(int number)
             snapshot = xctx_snapshot_take(XCTX_CAPTURE_ALL);
             shadowed_outside += shadowed;
         }
+        CHECK(shadowed_outside == number + 7);
     }
     return snapshot;
 }

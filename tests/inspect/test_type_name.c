@@ -53,7 +53,7 @@ TEST(pointers_arrays_and_functions_are_declared_around_the_name)
     static char **pointers;
     static int numbers[4];
     static int rows[2][3];
-    static int (*row)[3];
+    static int(*row)[3];
     static char *words[3];
     static void (*function)(int, const char *);
     static int (*none)(void);

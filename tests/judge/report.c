@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Prints what libxctx-inspect makes of core files, for the script `judge`: report CORE... */
+#include <dlfcn.h>
 #include <stdio.h>
 
 #include <xctx/inspect.h>
@@ -9,6 +10,7 @@
 
 int main(int argc, char **argv)
 {
+    dlopen("libstdc++.so.6", RTLD_NOW); /* for the names of C++ */
     for (int i = 1; i < argc; i++) {
         xctx_snapshot *snapshot;
         xctx_report *report;

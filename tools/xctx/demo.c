@@ -18,7 +18,9 @@
 
 static const struct section *const sections[] = {
     &section_thread,
+#if XCTX_TOOL_INSPECT
     &section_stack,
+#endif
     &section_files,
 };
 enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };

@@ -295,8 +295,9 @@ static void print_silent(const struct serve_reply *reply)
     print(".\n");
 }
 
-static int show(struct dump *dump, int file)
+static int show(const struct dump *dump, int file)
 {
+    struct report_options report = dump->report;
     struct serve_reply reply;
     char name[64], path[64];
 
@@ -307,8 +308,8 @@ static int show(struct dump *dump, int file)
         return status;
     snprintf(name, sizeof(name), "process %d", (int)dump->pid);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-    dump->report.name = name;
-    status = print_reports(path, &dump->report);
+    report.name = name;
+    status = print_reports(path, &report);
     if (status == STATUS_OK && dump->report.format == REPORT_TEXT)
         print_silent(&reply);
     return status;

@@ -28,6 +28,7 @@ enum {
     XCTX__DWARF_VECTOR_FIRST = 64,
     XCTX__DWARF_VECTORS = 32,
     XCTX__FPU_MAX = 528,
+    XCTX__RED_ZONE = 0,
 };
 
 #define XCTX__VECTORS_OF_CALL 0xff00u /* d8 to d15 */

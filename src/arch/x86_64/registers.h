@@ -39,6 +39,7 @@ enum {
     XCTX__DWARF_VECTOR_FIRST = 17,
     XCTX__DWARF_VECTORS = 16,
     XCTX__FPU_MAX = 4096,
+    XCTX__RED_ZONE = 128,
     XCTX__FXSAVE_SIZE = 512,
 };
 
