@@ -67,8 +67,8 @@ XCTX_API unsigned xctx_default_capture(void);
 XCTX_API int xctx_set_stack_limit(size_t bytes);
 
 /**
- * How long chains of parents get from now on. The oldest are dropped, some at a time. A snapshot of xctx_snapshot_fill()
- * ends a chain, as no context carries it, and has the whole of it.
+ * How long chains of parents get from now on. The oldest are dropped, some at a time. A snapshot of
+ * xctx_snapshot_fill() ends a chain, as no context carries it, and has the whole of it.
  *
  * @param parents  how many snapshots a chain has at most beside the newest: 0 to XCTX_SNAPSHOT_PARENTS_MAX.
  * @param bytes    how many bytes a chain's snapshots keep at most, the newest one always being kept.

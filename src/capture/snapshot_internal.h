@@ -60,6 +60,12 @@ struct core_module {
     const char *path;
 };
 
+/* What was marked secret where a core file was written. */
+struct core_mark {
+    uint32_t what; /* enum xctx_redact */
+    const char *pattern;
+};
+
 /* What snapshots that were read from one core file share. */
 struct core_file {
     _Atomic uint32_t refs;
@@ -73,6 +79,8 @@ struct core_file {
     size_t auxv_size;
     const uint8_t *psinfo; /* the content of NT_PRPSINFO; NULL: there is none */
     size_t psinfo_size;
+    struct core_mark *marks;
+    size_t mark_count;
     void (*destroy)(struct core_file *file); /* called with the last reference */
 };
 

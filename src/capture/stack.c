@@ -33,6 +33,9 @@ extern void *__libc_stack_end __attribute__((weak)); /* NOLINT(bugprone-reserved
 /* How much of what is below pthread_self() is thread-local storage. Noted when the library is loaded. */
 static _Atomic uintptr_t static_tls;
 
+/* The main thread's pthread_self(), if it has loaded the library; else 0. */
+static _Atomic uintptr_t main_thread;
+
 enum { NEAR = 1 << 20 };
 
 static int note_tls(struct dl_phdr_info *info, size_t size, void *self)
@@ -68,16 +71,25 @@ __attribute__((constructor(102))) static void load(void)
 {
     /* Signal handlers only read it. */
     atomic_store_explicit(&xctx__process, getpid(), memory_order_relaxed);
+    if (syscall(SYS_gettid) == getpid())
+        atomic_store_explicit(&main_thread, (uintptr_t)pthread_self(), memory_order_relaxed);
     dl_iterate_phdr(note_tls, (void *)pthread_self());
     note_reserve();
 }
 
-/* A stack cannot reach into what is the thread's own above it, or into another thread's. */
+static uintptr_t below(uintptr_t thread, uintptr_t low, uintptr_t high)
+{
+    uintptr_t storage = thread - atomic_load_explicit(&static_tls, memory_order_relaxed);
+
+    return storage > low && storage < high ? storage & ~(uintptr_t)15 : high;
+}
+
+/* A stack cannot reach into what is the thread's own above it. Nor into what is the main thread's: that is in no stack,
+   and the first memory that a program maps, of which it may make stacks, often lies right below it. */
 static uintptr_t below_thread(uintptr_t low, uintptr_t high)
 {
-    uintptr_t thread = (uintptr_t)pthread_self() - atomic_load_explicit(&static_tls, memory_order_relaxed);
-
-    return thread > low && thread < high ? thread & ~(uintptr_t)15 : high;
+    high = below((uintptr_t)pthread_self(), low, high);
+    return below(atomic_load_explicit(&main_thread, memory_order_relaxed), low, high);
 }
 
 static struct bounds thread_bounds(void)

@@ -216,12 +216,23 @@ xctx_snapshot *xctx_snapshot_reserve(unsigned capture, size_t limit)
     return snapshot;
 }
 
+/* Whether a signal has interrupted the thread while it changes its variables: in a window, or, where claims cannot be
+   kept or others ask for the context again and again, with the claim locked (claim.h). */
+static bool is_changing(const struct slot *slot)
+{
+    const xctx_context *current = slot->current;
+
+    return atomic_load_explicit(&slot->record->window, memory_order_relaxed) ||
+           (current &&
+            atomic_load_explicit(&current->claim, memory_order_relaxed) == xctx__claim(slot->record, CLAIM_LOCKED));
+}
+
 /* In a signal handler. Without them if the thread is just changing them. While a scoped binding is open the map cannot
    be shared, and is copied into reserved memory; without them if that does not hold all of it. */
 static void take_variables_safely(xctx_snapshot *snapshot, struct slot *slot)
 {
     const xctx_context *current = slot->current;
-    bool changing = atomic_load_explicit(&slot->record->window, memory_order_relaxed) != NULL;
+    bool changing = is_changing(slot);
 
     if (!changing && (!current || !current->lets)) {
         atomic_fetch_add_explicit(&slot->root->refs, 1, memory_order_relaxed);

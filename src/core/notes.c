@@ -416,22 +416,40 @@ static void note_thread(const struct writing *writing, const xctx_snapshot *snap
     note_end(writing->notes, begin);
 }
 
+static void record_mark(struct core_buffer *notes, uint32_t what, const char *pattern)
+{
+    size_t mark = xctx__core_record_begin(notes, CORE_REDACTION);
+
+    xctx__core_append(notes, &what, sizeof(what));
+    xctx__core_append(notes, pattern, strlen(pattern) + 1);
+    xctx__core_record_end(notes, mark);
+}
+
+/* What is marked secret in this process, and what was where the file was written that the snapshots are from. */
+static void record_marks(const struct core_file *file, struct core_buffer *notes)
+{
+    enum xctx_redact what = XCTX_REDACT_VARIABLE;
+    const char *pattern;
+
+    for (size_t i = 0; i < XCTX_REDACT_MOST && (pattern = xctx__redaction(i, &what)); i++)
+        record_mark(notes, what, pattern);
+    for (size_t i = 0; file && i < file->mark_count; i++) {
+        bool known = false;
+        for (size_t j = 0; j < XCTX_REDACT_MOST && !known && (pattern = xctx__redaction(j, &what)); j++)
+            known = file->marks[i].what == (uint32_t)what && strcmp(file->marks[i].pattern, pattern) == 0;
+        if (!known)
+            record_mark(notes, file->marks[i].what, file->marks[i].pattern);
+    }
+}
+
 static void note_own_process(const struct core_layout *layout, struct core_buffer *notes)
 {
     struct core_note head = {.version = XCTX_NOTE_VERSION};
     size_t begin = note_begin(notes, XCTX_NOTE_NAME, XCTX_NOTE_PROCESS);
-    enum xctx_redact what = XCTX_REDACT_VARIABLE;
-    const char *pattern;
 
     xctx__core_append(notes, &head, sizeof(head));
     xctx__core_append(notes, layout->modules.bytes, layout->modules.size);
-    for (size_t i = 0; i < XCTX_REDACT_MOST && (pattern = xctx__redaction(i, &what)); i++) {
-        uint32_t kind = what;
-        size_t mark = xctx__core_record_begin(notes, CORE_REDACTION);
-        xctx__core_append(notes, &kind, sizeof(kind));
-        xctx__core_append(notes, pattern, strlen(pattern) + 1);
-        xctx__core_record_end(notes, mark);
-    }
+    record_marks(layout->file, notes);
     xctx__core_append(notes, layout->cuts.bytes, layout->cuts.size);
     note_end(notes, begin);
 }

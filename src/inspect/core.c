@@ -23,7 +23,8 @@ static int find_secrets(xctx_snapshot *snapshot, struct arena *arena, struct cor
     xctx_snapshot *at = snapshot;
     for (size_t i = 0; i < count; i++, at = xctx_snapshot_parent(at)) {
         struct secrets secrets = {0};
-        int result = xctx__secrets_find(at, arena, &secrets);
+        int result = i == 0 ? xctx__secrets_find(at, arena, &secrets)
+                            : xctx__secrets_of_frames(at, NULL, arena, &secrets);
         if (result < 0)
             return result;
         all[i] = (struct core_secrets){

@@ -101,6 +101,7 @@ static void destroy(struct core_file *file)
         munmap((void *)(uintptr_t)file->bytes, page_up(file->size + 1));
     xctx__free(file->ranges);
     xctx__free(file->modules);
+    xctx__free(file->marks);
     xctx__free(opened->threads);
     xctx__free(opened);
 }

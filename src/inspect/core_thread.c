@@ -317,21 +317,34 @@ static int each_record(struct bytes note, int (*take)(void *user, uint32_t kind,
 
 static int take_redaction(void *user, uint32_t kind, struct bytes content)
 {
-    uint32_t what;
+    struct core_file *file = user;
+    struct core_mark mark;
+    size_t length;
 
-    (void)user;
     if (kind != CORE_REDACTION)
         return 0;
-    if (content.size < sizeof(what) || !memchr(content.at + sizeof(what), '\0', content.size - sizeof(what)))
+    if (content.size < sizeof(mark.what))
         return -EBADMSG;
-    memcpy(&what, content.at, sizeof(what));
-    int result = xctx_redact((enum xctx_redact)what, (const char *)content.at + sizeof(what));
-    return result == -EINVAL ? -EBADMSG : result;
+    memcpy(&mark.what, content.at, sizeof(mark.what));
+    mark.pattern = (const char *)content.at + sizeof(mark.what);
+    length = strnlen(mark.pattern, content.size - sizeof(mark.what));
+    if (mark.what > XCTX_REDACT_FUNCTION || length == 0 || length >= XCTX_REDACT_LENGTH ||
+        length == content.size - sizeof(mark.what))
+        return -EBADMSG;
+    if (file->mark_count == XCTX__FILE_MARKS)
+        return -ENOSPC;
+    file->marks[file->mark_count++] = mark;
+    return 0;
 }
 
-int xctx__file_redact(const struct opened *opened)
+int xctx__file_marks(struct opened *opened)
 {
-    return opened->process.at ? each_record(opened->process, take_redaction, NULL) : 0;
+    if (!opened->process.at)
+        return 0;
+    opened->file.marks = xctx__allocate(XCTX__FILE_MARKS * sizeof(*opened->file.marks));
+    if (!opened->file.marks)
+        return -ENOMEM;
+    return each_record(opened->process, take_redaction, &opened->file);
 }
 
 static int take_records(struct reading *reading, struct bytes note)

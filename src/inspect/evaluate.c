@@ -68,6 +68,8 @@ static void push_register(struct evaluation *evaluation, uint64_t reg, int64_t o
         source = xctx__register_read(evaluation->place, (unsigned)reg, &value, sizeof(value));
     if (source != XCTX_SOURCE_SNAPSHOT)
         fail(evaluation, source);
+    else
+        xctx__trace_register(evaluation->place, (unsigned)reg);
     evaluation->used_state = true;
     push_generic(evaluation, value + (uint64_t)offset);
 }
@@ -109,6 +111,8 @@ static void push_typed_register(struct evaluation *evaluation, const Dwarf_Op *o
 
     if (source != XCTX_SOURCE_SNAPSHOT)
         fail(evaluation, source);
+    else
+        xctx__trace_register(evaluation->place, reg);
     evaluation->used_state = true;
     push(evaluation, xctx__number_of(&type, bytes));
 }
@@ -139,6 +143,7 @@ static enum xctx_source read_memory(struct evaluation *evaluation, uint64_t addr
         source = xctx__memory_read(memory, evaluation->global ? MEMORY_STATIC : MEMORY_POINTED, address, buffer, size);
     if (source == XCTX_SOURCE_LIVE)
         evaluation->live = true;
+    xctx__trace_memory(evaluation->place, address, size);
     return source;
 }
 

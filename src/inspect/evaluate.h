@@ -23,6 +23,15 @@ enum {
     XCTX__ENTRY_DEPTH = 8, /* entry values that need entry values */
 };
 
+struct place;
+
+/* Is told what values are computed from: a register of the place's frame, or memory if `size` is not 0. For who hides
+   secrets: what only leads to a place is left out. */
+struct tracer {
+    void (*used)(void *user, const struct place *place, unsigned reg, uint64_t address, uint64_t size);
+    void *user;
+};
+
 /* Where an expression is evaluated. */
 struct place {
     struct arena *arena; /* for what lasts as long as the report */
@@ -39,6 +48,7 @@ struct place {
     bool has_object; /* for DW_OP_push_object_address: */
     uint64_t object;
     unsigned max_elements; /* of arrays and strings that are rendered */
+    const struct tracer *tracer; /* NULL: nobody wants to know */
 };
 
 /* A part of a location. */

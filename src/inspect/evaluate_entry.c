@@ -315,7 +315,9 @@ static bool call_enters(const struct place *place, const struct place *caller, D
     if (!dwarf_attr(call_site, DW_AT_call_target, &attribute) &&
         !dwarf_attr(call_site, DW_AT_GNU_call_site_target, &attribute))
         return false;
-    return xctx__source_has_value(caller_number(caller, &attribute, budget, &target)) && target.kind != NUMBER_FLOAT &&
+    struct place untraced = *caller;
+    untraced.tracer = NULL;
+    return xctx__source_has_value(caller_number(&untraced, &attribute, budget, &target)) && target.kind != NUMBER_FLOAT &&
            target.size == XCTX__GENERIC_SIZE && target.bits == entry + place->bias;
 }
 

@@ -54,6 +54,20 @@ enum xctx_source xctx__register_read(const struct place *place, unsigned reg, vo
     return XCTX_SOURCE_SNAPSHOT;
 }
 
+/* ---- tracing ---- */
+
+void xctx__trace_register(const struct place *place, unsigned reg)
+{
+    if (place->tracer)
+        place->tracer->used(place->tracer->user, place, reg, 0, 0);
+}
+
+void xctx__trace_memory(const struct place *place, uint64_t address, uint64_t size)
+{
+    if (place->tracer)
+        place->tracer->used(place->tracer->user, place, 0, address, size);
+}
+
 /* ---- numbers ---- */
 
 enum xctx_source xctx__evaluation_number(struct evaluation *evaluation, struct number *ret_number)
@@ -66,6 +80,7 @@ enum xctx_source xctx__evaluation_number(struct evaluation *evaluation, struct n
         uint64_t value = 0;
         if (evaluation->reg >= XCTX__DWARF_REGISTERS)
             return XCTX_SOURCE_UNSUPPORTED;
+        xctx__trace_register(evaluation->place, evaluation->reg);
         source = xctx__register_read(evaluation->place, evaluation->reg, &value, sizeof(value));
         if (source == XCTX_SOURCE_SNAPSHOT)
             *ret_number = xctx__number_generic(value);
@@ -79,13 +94,15 @@ enum xctx_source xctx__evaluation_number(struct evaluation *evaluation, struct n
 
 enum xctx_source xctx__frame_base(const struct place *place, struct budget *budget, uint64_t *ret_base)
 {
-    struct evaluation evaluation = {.place = place, .budget = budget};
+    struct place untraced = *place;
+    struct evaluation evaluation = {.place = &untraced, .budget = budget};
     struct number base = {0};
     Dwarf_Attribute attribute;
     Dwarf_Die function = place->function;
 
     if (!place->has_function || !dwarf_attr_integrate(&function, DW_AT_frame_base, &attribute))
         return XCTX_SOURCE_UNSUPPORTED;
+    untraced.tracer = NULL;
     xctx__evaluate_attribute(&evaluation, &attribute);
     enum xctx_source source = xctx__evaluation_number(&evaluation, &base);
     if (xctx__source_has_value(source) && (base.kind == NUMBER_FLOAT || base.size != XCTX__GENERIC_SIZE))

@@ -112,6 +112,10 @@ size_t xctx__register_size(const struct place *place, unsigned reg);
 /* The address that the function's DW_AT_frame_base says. */
 enum xctx_source xctx__frame_base(const struct place *place, struct budget *budget, uint64_t *ret_base);
 
+/* Tell the place's tracer. */
+void xctx__trace_register(const struct place *place, unsigned reg);
+void xctx__trace_memory(const struct place *place, uint64_t address, uint64_t size);
+
 /* ---- evaluate_entry.c ---- */
 
 /* Which parameter of the place's function is meant: what was in a register at its entry (or at the address there:

@@ -8,8 +8,8 @@
 
 #include "evaluate.h"
 
-/* Of a function or an inlined call, in the place's unit: "sort", in C++ "ns::Sorter<int>::sort", as gdb writes it in its
-   lines of a call stack. In the arena; NULL: it has none. */
+/* Of a function or an inlined call, in the place's unit: "sort", in C++ "ns::Sorter<int>::sort", as gdb writes it in
+   its lines of a call stack. In the arena; NULL: it has none. */
 const char *xctx__function_name(const struct place *place, Dwarf_Die *function);
 
 /* A place in the source. */

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "capture/redact.h"
 #include "context/memory.h"
 #include "locals.h"
+#include "marks.h"
 #include "report_internal.h"
 #include "type.h"
 
@@ -94,7 +94,7 @@ static int read_variable(const struct variable *variable, void *user)
 {
     struct reading *reading = user;
     const struct place *place = reading->place;
-    bool secret = reading->secret || xctx__variable_secret(variable);
+    bool secret = reading->secret || xctx__variable_secret(place, variable);
     xctx_local *local = add_local(reading);
     Dwarf_Die die = variable->die;
     struct text text = {0};
@@ -133,17 +133,17 @@ static bool frame_secret(const struct frame *frame, const struct place *place, D
 {
     Dwarf_Die *around = NULL;
     Dwarf_Die function = place->function;
-    enum xctx_redact what;
+    const xctx_snapshot *snapshot = place->memory->snapshot;
 
-    if (!xctx__redaction(0, &what))
+    if (!xctx__marks_any(snapshot))
         return false;
-    if (xctx__redacted(XCTX_REDACT_FUNCTION, frame->frame.function) || xctx__function_secret(scope) ||
-        (place->has_function && xctx__function_secret(&function)))
+    if (xctx__marked(snapshot, XCTX_REDACT_FUNCTION, frame->frame.function) || xctx__function_secret(place, scope) ||
+        (place->has_function && xctx__function_secret(place, &function)))
         return true;
     bool secret = false;
     int count = dwarf_tag(scope) == DW_TAG_inlined_subroutine ? dwarf_getscopes_die(scope, &around) : 0;
     for (int i = 0; i < count && !secret; i++)
-        secret = xctx__function_secret(&around[i]);
+        secret = xctx__function_secret(place, &around[i]);
     free(around);
     return secret;
 }
@@ -152,7 +152,6 @@ int xctx__locals_read(xctx_report *report, struct frame *frame, const struct pla
                       const xctx_inspect_options *options)
 {
     struct reading reading = {.place = place, .frame = frame};
-    Dwarf_Die unit = place->unit;
     int error = 0;
 
     (void)report;
@@ -164,6 +163,6 @@ int xctx__locals_read(xctx_report *report, struct frame *frame, const struct pla
     }
     reading.secret = false;
     if (error == 0 && options && (options->flags & XCTX_INSPECT_GLOBALS))
-        error = xctx__variables_of_unit(&unit, false, read_variable, &reading);
+        error = xctx__variables_of_unit(place, false, read_variable, &reading);
     return error;
 }

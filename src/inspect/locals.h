@@ -28,9 +28,9 @@ typedef int xctx__variable_visit(const struct variable *variable, void *user);
 /* The parameters of the scopes [0, count), then the variables from the innermost outwards: see xctx__locals_read(). */
 int xctx__variables_visit(Dwarf_Die *scopes, int count, xctx__variable_visit *visit, void *user);
 
-/* The variables of a unit that have a location, also those in namespaces; with `nested` those in functions that have a
+/* The variables of the place's unit that have a location, also those in namespaces; with `nested` those in functions that have a
    fixed address, too. */
-int xctx__variables_of_unit(Dwarf_Die *unit, bool nested, xctx__variable_visit *visit, void *user);
+int xctx__variables_of_unit(const struct place *place, bool nested, xctx__variable_visit *visit, void *user);
 
 /* Finds where a variable is. */
 void xctx__variable_locate(const struct place *place, const struct variable *variable, uint64_t size,
@@ -39,10 +39,10 @@ void xctx__variable_locate(const struct place *place, const struct variable *var
 /* What its memory is: see xctx__value_fetch(). */
 enum memory_use xctx__variable_use(const struct variable *variable);
 
-/* Whether a variable is marked secret: by its name, or by its type. */
-bool xctx__variable_secret(const struct variable *variable);
+/* Whether a variable is marked secret in the place's snapshot: by its name, or by its type. */
+bool xctx__variable_secret(const struct place *place, const struct variable *variable);
 
-/* Whether a function, or an inlined call of one, is marked secret. */
-bool xctx__function_secret(Dwarf_Die *function);
+/* Whether a function, or an inlined call of one, is. */
+bool xctx__function_secret(const struct place *place, Dwarf_Die *function);
 
 #endif

@@ -250,12 +250,14 @@ static enum xctx_source piece_read(const struct place *place, const struct locat
         return XCTX_SOURCE_UNSUPPORTED;
     switch (piece->kind) {
     case PIECE_MEMORY: {
+        xctx__trace_memory(place, piece->address, size);
         enum xctx_source source = xctx__memory_read(place->memory, MEMORY_STACK, piece->address, buffer, size);
         if (!xctx__source_has_value(source))
             source = xctx__memory_read(place->memory, MEMORY_STATIC, piece->address, buffer, size);
         return source;
     }
     case PIECE_REGISTER:
+        xctx__trace_register(place, piece->reg);
         return xctx__register_read(place, piece->reg, buffer, size);
     case PIECE_VALUE:
         if (piece->byte_count < size)

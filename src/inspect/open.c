@@ -42,7 +42,7 @@ static int open_some(const char *path, size_t most, xctx_snapshot ***ret_snapsho
         count += result == 0;
     }
     if (result == 0)
-        result = xctx__file_redact(opened);
+        result = xctx__file_marks(opened);
     /* The snapshots have references of their own. */
     if (atomic_fetch_sub_explicit(&opened->file.refs, 1, memory_order_acq_rel) == 1)
         opened->file.destroy(&opened->file);

@@ -188,7 +188,7 @@ void xctx__render_value(struct render *render, Dwarf_Die *type, const struct val
         return;
     if (value->source == XCTX_SOURCE_LIVE)
         render->out->live = true;
-    if (xctx__type_secret(type)) {
+    if (xctx__type_secret(render->place, type)) {
         render->out->secret = true;
         xctx__text_string(render->text, "<redacted>");
         return;
@@ -245,7 +245,7 @@ enum xctx_source xctx__render(const struct place *place, Dwarf_Die *type, const 
     };
 
     /* A secret is none the less one if its value is not known. */
-    if (!xctx__type_secret(type)) {
+    if (!xctx__type_secret(place, type)) {
         if (!is_supported(&render, type, value))
             return XCTX_SOURCE_UNSUPPORTED;
         int state = value->fetched > 0 ? xctx__value_state(value, 0, value->fetched) : BYTE_MISSING;

@@ -75,7 +75,7 @@ static bool render_text(struct render *render, const struct row *row, uint64_t c
         !xctx__render_is_character(&row->array->element, &character) || character.width != row->array->element_size ||
         (value->states && xctx__value_state(value, 0, count * character.width) != BYTE_KNOWN))
         return false;
-    if (xctx__type_secret(&row->array->element))
+    if (xctx__type_secret(render->place, &row->array->element))
         return false;
     xctx__render_string(render, &character, value->bytes, count, count < row->array->dimension[row->dimension].count);
     return true;
@@ -93,7 +93,7 @@ static void render_nothing(struct render *render, const struct row *row)
     }
     xctx__render_address(render, row->value->address);
     if (row->dimension + 1 == array->dimensions && xctx__render_is_character(&array->element, &character) &&
-        !xctx__type_secret(&array->element)) {
+        !xctx__type_secret(render->place, &array->element)) {
         xctx__text_string(render->text, " ");
         xctx__render_string_at(render, &character, row->value->address);
     }

@@ -346,7 +346,7 @@ static void render_base_class(struct render *render, Dwarf_Die *inheritance, con
     if (!xctx__source_has_value(source)) {
         bool incomplete = xctx__die_flag(&base, DW_AT_declaration);
         xctx__text_string(render->text, incomplete ? "<incomplete type>" : "<unsupported>");
-    } else if (xctx__type_secret(&base)) {
+    } else if (xctx__type_secret(render->place, &base)) {
         render->out->secret = true;
         xctx__text_string(render->text, "<redacted>");
     } else if (++render->depth >= XCTX__RENDER_DEPTH) {

@@ -12,8 +12,8 @@
 #include <xctx/redact.h>
 #include <xctx/var.h>
 
-#include "capture/redact.h"
 #include "context/memory.h"
+#include "marks.h"
 #include "modules.h"
 #include "report_internal.h"
 
@@ -69,6 +69,7 @@ static const char *format_value(struct arena *arena, const xctx_var_options *opt
 
 struct variables {
     xctx_report *report;
+    const xctx_snapshot *snapshot;
     size_t room;
 };
 
@@ -91,7 +92,7 @@ static int add_variable(xctx_var *var, void *value, void *user)
     }
     xctx_variable *variable = &report->variables[report->variable_count++];
     variable->name = xctx__arena_string(&report->arena, name);
-    variable->redacted = options->secret || xctx__redacted(XCTX_REDACT_VARIABLE, name);
+    variable->redacted = options->secret || xctx__marked(variables->snapshot, XCTX_REDACT_VARIABLE, name);
     if (variable->redacted)
         return 0;
     if (options->format)
@@ -103,7 +104,7 @@ static int add_variable(xctx_var *var, void *value, void *user)
 
 static int read_variables(xctx_report *report, const xctx_snapshot *snapshot)
 {
-    struct variables variables = {.report = report};
+    struct variables variables = {.report = report, .snapshot = snapshot};
     xctx_context *context = xctx_snapshot_context(snapshot);
 
     if (context)
@@ -119,10 +120,16 @@ static int read_variables(xctx_report *report, const xctx_snapshot *snapshot)
 
 /* ---- registers and state ---- */
 
-static int read_registers(xctx_report *report, const xctx_snapshot *snapshot)
+/* Without those that hold secrets. */
+static int read_registers(xctx_report *report, const xctx_snapshot *snapshot, const xctx_inspect_options *options)
 {
+    struct secrets secrets = {0};
     size_t count = 0;
     uint64_t value;
+    int result = xctx__secrets_of_frames(snapshot, options, &report->arena, &secrets);
+
+    if (result != 0)
+        return result;
 
     while (xctx_register_name(count))
         count++;
@@ -130,7 +137,8 @@ static int read_registers(xctx_report *report, const xctx_snapshot *snapshot)
     if (!report->registers)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        if (xctx_snapshot_register(snapshot, xctx_register_name(i), &value) == 0)
+        if (!(i < XCTX__DWARF_REGISTERS && secrets.registers >> i & 1) &&
+            xctx_snapshot_register(snapshot, xctx_register_name(i), &value) == 0)
             report->registers[report->register_count++] =
                 (xctx_register){.name = xctx_register_name(i), .value = value};
     }
@@ -202,7 +210,7 @@ static int create(xctx_snapshot *snapshot, const xctx_inspect_options *options, 
     report->state.size = sizeof(report->state);
     result = read_variables(report, snapshot);
     if (result == 0)
-        result = read_registers(report, snapshot);
+        result = read_registers(report, snapshot, options);
     if (result == 0)
         result = read_frames(report, snapshot, options);
     if (result == 0 && report->arena.failed)

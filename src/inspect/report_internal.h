@@ -64,7 +64,11 @@ struct secrets {
     size_t count;
     uint64_t registers;
 };
-int xctx__secrets_find(xctx_snapshot *snapshot, struct arena *arena, struct secrets *ret_secrets);
+int xctx__secrets_find(const xctx_snapshot *snapshot, struct arena *arena, struct secrets *ret_secrets);
+
+/* Those of its frames alone, without static variables: these are the same for a snapshot's parents. */
+int xctx__secrets_of_frames(const xctx_snapshot *snapshot, const xctx_inspect_options *options, struct arena *arena,
+                            struct secrets *ret_secrets);
 
 /* The thread's state, in words: for all writers. */
 const char *xctx__rounding_name(int mode);

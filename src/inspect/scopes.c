@@ -4,7 +4,8 @@
  *
  * dwarf_getscopes() leaves an inlined call through its abstract origin: what is around it then is where the inlined
  * function was written, not where it was inlined to. dwarf_getscopes_die() of the innermost scope goes by how the
- * entries are nested, which is what a call stack needs.
+ * entries are nested, which is what a call stack needs. The innermost scope is looked for here, since
+ * dwarf_getscopes() loses memory (elfutils 0.188) where it finds the scope, but cannot read what that is made of.
  */
 #include "scopes.h"
 
@@ -14,7 +15,10 @@
 
 #include "unit_index.h"
 
-enum { NESTED = 64 }; /* scopes within scopes */
+enum {
+    NESTED = 64,            /* scopes within scopes */
+    SCOPE_STEPS = 16777216, /* entries that are looked at; of damaged debug information some may be seen often */
+};
 
 bool xctx__scopes_split(Dwarf_Die *unit)
 {
@@ -36,9 +40,22 @@ bool xctx__scopes_unit(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_uni
     return module && xctx__unit_find(module, address, ret_unit, ret_bias) && xctx__scopes_split(ret_unit);
 }
 
-/* Finds the innermost scope, also in functions that are written within another one, or in a class within one: for these
-   dwarf_getscopes() looks only where the outer function's code is. */
-static bool find_nested(Dwarf_Die *parent, Dwarf_Addr pc, int depth, Dwarf_Die *ret_scope)
+/* A search for the innermost scope. */
+struct search {
+    Dwarf_Addr pc;
+    unsigned steps; /* that are left */
+    bool outer;     /* only in functions that have the address, and the blocks in them that have it */
+};
+
+/* Goes on to the next sibling. They follow each other, unless the debug information is damaged. */
+static bool next_sibling(struct search *search, Dwarf_Die *die)
+{
+    const char *before = die->addr;
+
+    return dwarf_siblingof(die, die) == 0 && (const char *)die->addr > before && --search->steps > 0;
+}
+
+static bool find_innermost(struct search *search, Dwarf_Die *parent, int depth, Dwarf_Die *ret_scope)
 {
     Dwarf_Die child;
 
@@ -49,9 +66,14 @@ static bool find_nested(Dwarf_Die *parent, Dwarf_Addr pc, int depth, Dwarf_Die *
         case DW_TAG_subprogram:
         case DW_TAG_lexical_block:
         case DW_TAG_inlined_subroutine:
-            if (dwarf_haspc(&child, pc) == 1) {
+        case DW_TAG_try_block:
+        case DW_TAG_catch_block:
+        case DW_TAG_with_stmt:
+        case DW_TAG_entry_point:
+        case DW_TAG_module:
+            if (dwarf_haspc(&child, search->pc) == 1) {
                 *ret_scope = child;
-                find_nested(&child, pc, depth + 1, ret_scope);
+                find_innermost(search, &child, depth + 1, ret_scope);
                 return true;
             }
             break;
@@ -63,16 +85,27 @@ static bool find_nested(Dwarf_Die *parent, Dwarf_Addr pc, int depth, Dwarf_Die *
         default:
             continue;
         }
-        if (find_nested(&child, pc, depth + 1, ret_scope))
+        if (!search->outer && find_innermost(search, &child, depth + 1, ret_scope))
             return true;
-    } while (dwarf_siblingof(&child, &child) == 0);
+    } while (next_sibling(search, &child));
     return false;
+}
+
+bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
+{
+    struct search search = {.pc = pc, .steps = SCOPE_STEPS, .outer = true};
+
+    if (find_innermost(&search, unit, 0, ret_scope))
+        return true;
+    /* Also in functions that are written within another one, or in a class within one. */
+    search.outer = false;
+    return dwarf_srclang(unit) != DW_LANG_Mips_Assembler && find_innermost(&search, unit, 0, ret_scope);
 }
 
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes)
 {
     const struct unwound *frame = &place->frames[index];
-    Dwarf_Die *found = NULL;
+    Dwarf_Die innermost;
     struct scopes scopes = {.function = -1};
     uint64_t lookup = xctx__unwound_lookup(frame);
 
@@ -84,20 +117,15 @@ bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *r
         .index = index,
         .module = frame->module,
         .max_elements = place->max_elements,
+        .tracer = place->tracer,
     };
     if (!xctx__scopes_unit(frame->module, lookup, &scopes.place.unit, &scopes.place.bias))
         return false;
     scopes.place.pc = lookup - scopes.place.bias;
-    int count = dwarf_getscopes(&scopes.place.unit, scopes.place.pc, &found);
-    Dwarf_Die innermost = count > 0 ? found[0] : scopes.place.unit;
-    if (count > 0)
-        free(found);
-    if (count <= 1 && dwarf_srclang(&scopes.place.unit) != DW_LANG_Mips_Assembler &&
-        find_nested(&scopes.place.unit, scopes.place.pc, 0, &innermost))
-        count = 1;
-    if (count > 0)
-        scopes.count = dwarf_getscopes_die(&innermost, &scopes.dies);
-    if (count <= 0 || scopes.count <= 0)
+    if (!xctx__scopes_innermost(&scopes.place.unit, scopes.place.pc, &innermost))
+        return false;
+    scopes.count = dwarf_getscopes_die(&innermost, &scopes.dies);
+    if (scopes.count <= 0)
         return false;
     for (int i = 0; i < scopes.count && scopes.function < 0; i++) {
         if (dwarf_tag(&scopes.dies[i]) == DW_TAG_subprogram)

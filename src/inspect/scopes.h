@@ -15,12 +15,16 @@ struct scopes {
     int function; /* which of them is the concrete DW_TAG_subprogram; -1: none, then the place has no function */
 };
 
-/* Finds frame `index` of those that `place` names; of `place`, arena, memory, frames, frame_count and max_elements are
+/* Finds frame `index` of those that `place` names; of `place`, arena, memory, frames, frame_count, max_elements and tracer are
    used and handed on. Returns false if there is no debug information for it: then there is nothing to free. With the
    decode lock held. */
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes);
 
 void xctx__scopes_free(struct scopes *scopes);
+
+/* The innermost block, inlined call or function of a unit that has the code at an address (of the debug information).
+   False: none has. */
+bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope);
 
 /* The unit that has the code at an address in memory; of split DWARF, the one in the .dwo. */
 bool xctx__scopes_unit(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_unit, Dwarf_Addr *ret_bias);

@@ -15,10 +15,10 @@
 #include <link.h>
 #include <string.h>
 
-#include "capture/redact.h"
 #include "evaluate_internal.h"
 #include "function_name.h"
 #include "locals.h"
+#include "marks.h"
 #include "modules.h"
 #include "report_internal.h"
 #include "scopes.h"
@@ -33,12 +33,23 @@ enum {
     VECTOR_REGISTER = 63, /* the bit that stands for all of them */
 };
 
+/* What a value was computed from. */
+struct use {
+    size_t frame;
+    unsigned reg;
+    uint64_t address;
+    uint64_t size; /* 0: the register */
+};
+
 struct search {
     struct arena *arena;
     const struct memory *memory;
     const struct place *place;
     struct secrets found;
     size_t room;
+    struct use *uses; /* of the variable that was located last */
+    size_t use_count;
+    size_t use_room;
     bool all; /* every variable that is visited is secret */
 };
 
@@ -86,34 +97,46 @@ static int hide_register(struct search *search, const struct place *place, unsig
     return 0;
 }
 
-/* Registers from which a variable is computed. Those that stand for the frame are addresses. */
-static int hide_operands(struct search *search, const struct place *place, const struct variable *variable)
+/* Takes note of what a value is computed from: a register, or memory. */
+static void note_use(void *user, const struct place *place, unsigned reg, uint64_t address, uint64_t size)
 {
-    Dwarf_Die die = variable->die;
-    Dwarf_Attribute attribute;
-    Dwarf_Op *operations;
-    size_t count;
+    struct search *search = user;
+
+    if (search->use_count == search->use_room) {
+        size_t room = search->use_room ? 2 * search->use_room : 64;
+        struct use *uses = xctx__arena_allocate(search->arena, room * sizeof(*uses));
+        if (!uses)
+            return; /* the arena has failed then, and the search with it */
+        if (search->use_count)
+            memcpy(uses, search->uses, search->use_count * sizeof(*uses));
+        search->uses = uses;
+        search->use_room = room;
+    }
+    search->uses[search->use_count++] =
+        (struct use){.frame = place->index, .reg = reg, .address = address, .size = size};
+}
+
+/* Hides what a value was computed from, in whichever frame that was. Registers that stand for a frame are addresses. */
+static int hide_uses(struct search *search, const struct place *place)
+{
     int error = 0;
 
-    if (!dwarf_attr_integrate(&die, DW_AT_location, &attribute) ||
-        dwarf_getlocation_addr(&attribute, place->pc, &operations, &count, 1) != 1)
-        return 0;
-    for (size_t i = 0; i < count && error == 0; i++) {
-        unsigned atom = operations[i].atom;
-        uint64_t reg = atom - DW_OP_breg0;
-        if (atom == DW_OP_bregx || atom == DW_OP_regval_type || atom == DW_OP_GNU_regval_type)
-            reg = operations[i].number;
-        else if (atom < DW_OP_breg0 || atom > DW_OP_breg31)
-            continue;
-        if (reg != XCTX__REGISTER_SP && reg != XCTX__REGISTER_FP && reg <= UINT32_MAX)
-            error = hide_register(search, place, (unsigned)reg);
+    for (size_t i = 0; i < search->use_count && error == 0; i++) {
+        const struct use *use = &search->uses[i];
+        struct place there = *place;
+        there.index = use->frame;
+        if (use->size > 0)
+            error = blank(search, use->address, use->size);
+        else if (use->reg != XCTX__REGISTER_SP && use->reg != XCTX__REGISTER_FP)
+            error = hide_register(search, &there, use->reg);
     }
     return error;
 }
 
-static int hide_location(struct search *search, const struct place *place, const struct variable *variable,
-                         const struct location *location, uint64_t size)
+static int hide_location(struct search *search, const struct place *place, const struct location *location,
+                         uint64_t size)
 {
+    bool computed = false;
     int error = 0;
 
     for (size_t i = 0; i < location->count && error == 0; i++) {
@@ -124,9 +147,27 @@ static int hide_location(struct search *search, const struct place *place, const
         else if (piece->kind == PIECE_REGISTER)
             error = hide_register(search, place, piece->reg);
         else if (piece->kind == PIECE_VALUE && piece->source != XCTX_SOURCE_CONSTANT)
-            error = hide_operands(search, place, variable);
+            computed = true;
     }
-    return error;
+    return error == 0 && computed ? hide_uses(search, place) : error;
+}
+
+/* Finds where a variable is, and hides that. */
+static int hide_located(struct search *search, const struct place *place, const struct variable *variable,
+                        uint64_t size, struct location *ret_location)
+{
+    struct tracer tracer = {.used = note_use, .user = search};
+    struct place traced = *place;
+
+    traced.tracer = &tracer;
+    search->use_count = 0;
+    xctx__variable_locate(&traced, variable, size, ret_location);
+    if (search->arena->failed)
+        return -ENOMEM;
+    if (ret_location->failed != XCTX_SOURCE_SNAPSHOT)
+        return 0;
+    /* Of an array of unknown length at least its beginning. */
+    return hide_location(search, place, ret_location, size ? size : XCTX__GENERIC_SIZE);
 }
 
 /* How long the text at an address is, with its final NUL, as far as it is known. */
@@ -176,17 +217,13 @@ static int hide_variable(const struct variable *variable, void *user)
     uint64_t size = 0;
     Dwarf_Die type;
 
-    if (!search->all && !variable->hidden && !xctx__variable_secret(variable))
+    if (!search->all && !variable->hidden && !xctx__variable_secret(place, variable))
         return 0;
     bool typed = xctx__type_of(&die, &type);
     if (typed && xctx__type_size(place, &type, &size) != XCTX_SOURCE_SNAPSHOT)
         size = 0;
-    xctx__variable_locate(place, variable, size, &location);
-    if (location.failed != XCTX_SOURCE_SNAPSHOT)
-        return search->arena->failed ? -ENOMEM : 0;
-    /* Of an array of unknown length at least its beginning. */
-    int error = hide_location(search, place, variable, &location, size ? size : XCTX__GENERIC_SIZE);
-    if (error || !typed || size != XCTX__GENERIC_SIZE)
+    int error = hide_located(search, place, variable, size, &location);
+    if (error || location.failed != XCTX_SOURCE_SNAPSHOT || !typed)
         return error;
     error = xctx__value_fetch(place, &location, size, xctx__variable_use(variable), &value);
     return error ? error : hide_target(search, place, &type, &value);
@@ -229,11 +266,11 @@ static int hide_frame(struct search *search, const struct unwound *frames, size_
 }
 
 /* Whether a function or an inlined call is marked, by any of the names it has. */
-static bool scope_secret(struct search *search, struct scopes *scopes, int index)
+static bool scope_secret(struct scopes *scopes, int index)
 {
-    return xctx__function_secret(&scopes->dies[index]) ||
-           xctx__redacted(XCTX_REDACT_FUNCTION,
-                          xctx__function_name(&scopes->place, &scopes->dies[index]));
+    return xctx__function_secret(&scopes->place, &scopes->dies[index]) ||
+           xctx__marked(scopes->place.memory->snapshot, XCTX_REDACT_FUNCTION,
+                        xctx__function_name(&scopes->place, &scopes->dies[index]));
 }
 
 static int search_scopes(struct search *search, struct scopes *scopes)
@@ -247,7 +284,7 @@ static int search_scopes(struct search *search, struct scopes *scopes)
     for (int i = 0; i <= scopes->function; i++) {
         int tag = dwarf_tag(&scopes->dies[i]);
         if (tag == DW_TAG_inlined_subroutine || tag == DW_TAG_subprogram)
-            search->all = search->all || scope_secret(search, scopes, i);
+            search->all = search->all || scope_secret(scopes, i);
     }
     if (search->all)
         error = hide_frame(search, place->frames, place->frame_count, place->index);
@@ -271,7 +308,7 @@ static int search_symbol(struct search *search, const struct unwound *frames, si
                                                             &symbol, NULL, NULL, NULL)
                                      : NULL;
 
-    if (!xctx__redacted(XCTX_REDACT_FUNCTION, name))
+    if (!xctx__marked(search->memory->snapshot, XCTX_REDACT_FUNCTION, name))
         return 0;
     return hide_frame(search, frames, count, index);
 }
@@ -309,7 +346,7 @@ static int search_symbols(struct search *search, Dwfl_Module *module)
         GElf_Word section;
         const char *name = dwfl_module_getsym_info(module, i, &symbol, &address, &section, NULL, NULL);
         if (name && section != SHN_UNDEF && GELF_ST_TYPE(symbol.st_info) == STT_OBJECT &&
-            xctx__redacted(XCTX_REDACT_VARIABLE, name))
+            xctx__marked(search->memory->snapshot, XCTX_REDACT_VARIABLE, name))
             error = blank(search, address, symbol.st_size);
     }
     return error;
@@ -325,7 +362,7 @@ static int search_module(struct search *search, Dwfl_Module *module)
     while (error == 0 && (unit = dwfl_module_nextcu(module, unit, &place.bias)) != NULL) {
         place.unit = *unit;
         if (xctx__scopes_split(&place.unit))
-            error = xctx__variables_of_unit(&place.unit, true, hide_variable, search);
+            error = xctx__variables_of_unit(&place, true, hide_variable, search);
     }
     search->place = NULL;
     return error;
@@ -372,22 +409,22 @@ static int search_modules(struct search *search)
     return error;
 }
 
-int xctx__secrets_find(xctx_snapshot *snapshot, struct arena *arena, struct secrets *ret_secrets)
+static int find(const xctx_snapshot *snapshot, const xctx_inspect_options *options, bool globals, struct arena *arena,
+                struct secrets *ret_secrets)
 {
     struct memory memory = {.snapshot = snapshot, .statics = true};
     struct search search = {.arena = arena, .memory = &memory};
-    enum xctx_redact what;
     int error = -ENOMEM;
 
-    if (!xctx__redaction(0, &what)) {
+    if (!xctx__marks_any(snapshot)) {
         *ret_secrets = (struct secrets){0};
         return 0;
     }
     xctx__decode_lock();
-    memory.modules = xctx__modules_get(snapshot, NULL);
+    memory.modules = xctx__modules_get(snapshot, options);
     if (memory.modules) {
         error = search_frames(&search);
-        if (error == 0)
+        if (error == 0 && globals)
             error = search_modules(&search);
         xctx__modules_put(memory.modules);
     }
@@ -397,4 +434,15 @@ int xctx__secrets_find(xctx_snapshot *snapshot, struct arena *arena, struct secr
     if (error == 0)
         *ret_secrets = search.found;
     return error;
+}
+
+int xctx__secrets_find(const xctx_snapshot *snapshot, struct arena *arena, struct secrets *ret_secrets)
+{
+    return find(snapshot, NULL, true, arena, ret_secrets);
+}
+
+int xctx__secrets_of_frames(const xctx_snapshot *snapshot, const xctx_inspect_options *options, struct arena *arena,
+                            struct secrets *ret_secrets)
+{
+    return find(snapshot, options, false, arena, ret_secrets);
 }

@@ -229,14 +229,15 @@ static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_fu
     Dwarf_Die unit;
     Dwarf_Addr bias;
     Dwarf_Addr entry;
-    Dwarf_Die *scopes = NULL;
+    Dwarf_Die innermost;
     Dwarf_Die *nested = NULL;
     bool found = false;
 
     if (!xctx__scopes_unit(module, address, &unit, &bias))
         return false;
-    int count = dwarf_getscopes(&unit, address - bias, &scopes);
-    int nested_count = count > 0 ? dwarf_getscopes_die(&scopes[0], &nested) : 0;
+    if (!xctx__scopes_innermost(&unit, address - bias, &innermost))
+        return false;
+    int nested_count = dwarf_getscopes_die(&innermost, &nested);
     for (int i = 0; i < nested_count && !found; ++i) {
         found = dwarf_tag(&nested[i]) == DW_TAG_subprogram && entry_of(&nested[i], &entry);
         if (found) {
@@ -245,7 +246,6 @@ static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_fu
         }
     }
     free(nested);
-    free(scopes);
     return found;
 }
 

@@ -11,7 +11,7 @@
 #include <dwarf.h>
 #include <string.h>
 
-#include "capture/redact.h"
+#include "marks.h"
 #include "render.h"
 
 bool xctx__die_attribute(Dwarf_Die *die, unsigned name, Dwarf_Attribute *ret_attribute)
@@ -305,25 +305,30 @@ enum xctx_source xctx__type_size(const struct place *place, Dwarf_Die *type, uin
 
 enum { SECRET_STEPS = 4096 }; /* types that are looked at to find out about one */
 
-static bool type_is_marked(Dwarf_Die *type)
+static bool type_is_marked(const xctx_snapshot *snapshot, Dwarf_Die *type)
 {
     struct text text = {.limit = 64 * 1024};
     const char *name = dwarf_diename(type);
-    bool marked = xctx__redacted(XCTX_REDACT_TYPE, name);
+    bool marked = xctx__marked(snapshot, XCTX_REDACT_TYPE, name);
 
     if (name && !marked) {
         xctx__type_name(type, &text);
         /* A name that cannot be had might be one that is marked. */
-        marked = text.full || xctx__redacted(XCTX_REDACT_TYPE, text.bytes);
+        marked = text.full || xctx__marked(snapshot, XCTX_REDACT_TYPE, text.bytes);
     }
     xctx__text_destroy(&text);
     return marked;
 }
 
-static bool type_secret(Dwarf_Die *type, unsigned depth, unsigned *steps);
+struct secret_search {
+    const xctx_snapshot *snapshot;
+    unsigned steps;
+};
+
+static bool type_secret(struct secret_search *search, Dwarf_Die *type, unsigned depth);
 
 /* Whether a member's or base's type is. */
-static bool members_secret(Dwarf_Die *type, unsigned depth, unsigned *steps)
+static bool members_secret(struct secret_search *search, Dwarf_Die *type, unsigned depth)
 {
     Dwarf_Die child;
     Dwarf_Die member;
@@ -333,7 +338,7 @@ static bool members_secret(Dwarf_Die *type, unsigned depth, unsigned *steps)
          more = dwarf_siblingof(&child, &child), ++count) {
         int tag = dwarf_tag(&child);
         if ((tag == DW_TAG_member || tag == DW_TAG_inheritance) && xctx__type_of(&child, &member) &&
-            type_secret(&member, depth + 1, steps))
+            type_secret(search, &member, depth + 1))
             return true;
     }
     return false;
@@ -341,24 +346,25 @@ static bool members_secret(Dwarf_Die *type, unsigned depth, unsigned *steps)
 
 /* Follows typedefs, pointers, and arrays to what they are of. What a pointer leads to is looked at by name only: a
    structure that contains a secret is not in the pointer. */
-static bool type_secret(Dwarf_Die *type, unsigned depth, unsigned *steps)
+static bool type_secret(struct secret_search *search, Dwarf_Die *type, unsigned depth)
 {
     Dwarf_Die current = *type;
     bool pointed = false;
 
-    for (unsigned i = 0; i < XCTX__TYPE_DEPTH && depth < XCTX__TYPE_DEPTH && ++*steps < SECRET_STEPS; ++i) {
+    for (unsigned i = 0; i < XCTX__TYPE_DEPTH && depth < XCTX__TYPE_DEPTH && ++search->steps < SECRET_STEPS; ++i) {
         Dwarf_Die next;
         switch (dwarf_tag(&current)) {
         case DW_TAG_structure_type:
         case DW_TAG_class_type:
         case DW_TAG_union_type:
-            return type_is_marked(&current) || (!pointed && members_secret(&current, depth, steps));
+            return type_is_marked(search->snapshot, &current) ||
+                   (!pointed && members_secret(search, &current, depth));
         case DW_TAG_typedef:
         case DW_TAG_template_alias:
         case DW_TAG_base_type:
         case DW_TAG_enumeration_type:
         case DW_TAG_unspecified_type:
-            if (type_is_marked(&current))
+            if (type_is_marked(search->snapshot, &current))
                 return true;
             break;
         case DW_TAG_pointer_type:
@@ -378,14 +384,10 @@ static bool type_secret(Dwarf_Die *type, unsigned depth, unsigned *steps)
     return true;
 }
 
-bool xctx__type_secret(Dwarf_Die *type)
+bool xctx__type_secret(const struct place *place, Dwarf_Die *type)
 {
-    enum xctx_redact what;
-    unsigned steps = 0;
+    const xctx_snapshot *snapshot = place->memory ? place->memory->snapshot : NULL;
+    struct secret_search search = {.snapshot = snapshot};
 
-    for (size_t i = 0; i < XCTX_REDACT_MOST && xctx__redaction(i, &what); ++i) {
-        if (what == XCTX_REDACT_TYPE)
-            return type_secret(type, 0, &steps);
-    }
-    return false;
+    return xctx__marks_of(snapshot, XCTX_REDACT_TYPE) && type_secret(&search, type, 0);
 }

@@ -44,7 +44,7 @@ struct rendering {
 enum xctx_source xctx__render(const struct place *place, Dwarf_Die *type, const struct value *value,
                               struct rendering *rendering);
 
-/* Whether a type is marked secret, or contains or points to one that is. */
-bool xctx__type_secret(Dwarf_Die *type);
+/* Whether a type is marked secret in the place's snapshot, or contains or points to one that is. */
+bool xctx__type_secret(const struct place *place, Dwarf_Die *type);
 
 #endif

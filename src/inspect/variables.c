@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "capture/redact.h"
 #include "locals.h"
+#include "marks.h"
 #include "type.h"
 
 enum { NAMESPACES = 16, CHILDREN = 65536, BLOCKS = 64 };
@@ -77,6 +77,7 @@ static bool is_static(Dwarf_Die *die)
 struct visitor {
     xctx__variable_visit *visit;
     void *user;
+    const struct place *place; /* of the unit */
     unsigned left; /* variables that are still visited */
     unsigned block;
     bool parameters; /* visit those, or the others */
@@ -235,7 +236,7 @@ static int visit_unit(struct visitor *visitor, Dwarf_Die *parent, bool nested, u
         } else if (tag == DW_TAG_namespace) {
             result = visit_unit(visitor, &die, nested, depth + 1);
         } else if (nested && tag == DW_TAG_subprogram) {
-            visitor->hidden = xctx__function_secret(&die);
+            visitor->hidden = xctx__function_secret(visitor->place, &die);
             result = visit_statics(visitor, &die, 0);
             visitor->hidden = false;
         }
@@ -243,11 +244,16 @@ static int visit_unit(struct visitor *visitor, Dwarf_Die *parent, bool nested, u
     return result;
 }
 
-int xctx__variables_of_unit(Dwarf_Die *unit, bool nested, xctx__variable_visit *visit, void *user)
+int xctx__variables_of_unit(const struct place *place, bool nested, xctx__variable_visit *visit, void *user)
 {
-    struct visitor visitor = {.visit = visit, .user = user, .left = nested ? UINT32_MAX : XCTX__LOCALS, .global = true};
+    struct visitor visitor = {.visit = visit,
+                              .user = user,
+                              .place = place,
+                              .left = nested ? UINT32_MAX : XCTX__LOCALS,
+                              .global = true};
+    Dwarf_Die unit = place->unit;
 
-    return visit_unit(&visitor, unit, nested, 0);
+    return visit_unit(&visitor, &unit, nested, 0);
 }
 
 /* ---- one of them ---- */
@@ -266,19 +272,22 @@ enum memory_use xctx__variable_use(const struct variable *variable)
     return variable->statics ? MEMORY_STATIC : MEMORY_STACK;
 }
 
-bool xctx__variable_secret(const struct variable *variable)
+bool xctx__variable_secret(const struct place *place, const struct variable *variable)
 {
     Dwarf_Die die = variable->die;
+    const xctx_snapshot *snapshot = place->memory->snapshot;
     Dwarf_Die type;
 
-    if (xctx__redacted(XCTX_REDACT_VARIABLE, variable->name) ||
-        xctx__redacted(XCTX_REDACT_VARIABLE, name_of(&die, DW_AT_linkage_name)))
+    if (xctx__marked(snapshot, XCTX_REDACT_VARIABLE, variable->name) ||
+        xctx__marked(snapshot, XCTX_REDACT_VARIABLE, name_of(&die, DW_AT_linkage_name)))
         return true;
-    return xctx__type_of(&die, &type) && xctx__type_secret(&type);
+    return xctx__type_of(&die, &type) && xctx__type_secret(place, &type);
 }
 
-bool xctx__function_secret(Dwarf_Die *function)
+bool xctx__function_secret(const struct place *place, Dwarf_Die *function)
 {
-    return xctx__redacted(XCTX_REDACT_FUNCTION, name_of(function, DW_AT_name)) ||
-           xctx__redacted(XCTX_REDACT_FUNCTION, name_of(function, DW_AT_linkage_name));
+    const xctx_snapshot *snapshot = place->memory->snapshot;
+
+    return xctx__marked(snapshot, XCTX_REDACT_FUNCTION, name_of(function, DW_AT_name)) ||
+           xctx__marked(snapshot, XCTX_REDACT_FUNCTION, name_of(function, DW_AT_linkage_name));
 }

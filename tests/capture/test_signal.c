@@ -559,6 +559,63 @@ TEST(stack_of_a_coroutine_below_the_main_threads_is_not_taken_for_that)
     }
 }
 
+/* The lowest address of the memory that holds another. */
+static uintptr_t lowest_of(uintptr_t address)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    unsigned long low = 0, high = 0;
+    CHECK(maps != NULL);
+    while (fgets(line, sizeof(line), maps))
+        if (sscanf(line, "%lx-%lx", &low, &high) == 2 && address < high)
+            break;
+    fclose(maps);
+    CHECK(address >= low && address < high);
+    return low;
+}
+
+static uintptr_t main_storage, main_self;
+
+static void capture_below_main_storage(void)
+{
+    xctx_snapshot *snapshot = xctx_snapshot_reserve(XCTX_CAPTURE_LOCALS, ALL_OF_IT);
+    CHECK(snapshot && xctx_snapshot_fill(snapshot, XCTX_CAPTURE_LOCALS, NULL) == 0);
+    uint64_t low = snapshot->stack_address, high = low + snapshot->stack_size;
+    CHECK(high > low);
+    CHECK(main_storage < low || main_storage >= high);
+    CHECK(main_self < low || main_self >= high);
+    xctx_snapshot_unref(snapshot);
+}
+
+static void *run_below_main_storage(void *stack)
+{
+    on_stack(stack, STACK, capture_below_main_storage);
+    return NULL;
+}
+
+static void *below_storage;
+
+/* Before anything else is there. */
+__attribute__((constructor(101))) static void map_below_main_storage(void)
+{
+    main_storage = (uintptr_t)secrets;
+    main_self = (uintptr_t)pthread_self();
+    uintptr_t at = lowest_of(main_self) - STACK;
+    below_storage = mmap((void *)at, STACK, PROT_READ | PROT_WRITE, /* NOLINT(performance-no-int-to-ptr) */
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(below_storage != MAP_FAILED);
+}
+
+/* Memory that is mapped right below it is one with it, as the kernel tells. */
+TEST(coroutine_right_below_the_main_threads_storage_is_captured_without_that)
+{
+    uintptr_t low = (uintptr_t)below_storage;
+
+    if (lowest_of(main_self) > low || low > main_self)
+        skip(); /* something else was there first */
+    on_thread(run_below_main_storage, below_storage);
+}
+
 static void take_once(void)
 {
     for (int i = 0; i < 3; i++) {
@@ -965,6 +1022,38 @@ static void set_and_reset(long n)
 TEST(captures_that_interrupt_set_and_reset_have_the_values_of_their_moment)
 {
     interrupt(set_and_reset, scaled(6000));
+}
+
+struct asker {
+    xctx_context *context;
+    atomic_bool stop;
+};
+
+static void *copy_without_pause(void *arg)
+{
+    struct asker *asker = arg;
+    sigset_t set;
+    sigfillset(&set);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    while (!atomic_load(&asker->stop)) {
+        xctx_context *copy = xctx_copy(asker->context);
+        CHECK(copy != NULL);
+        xctx_unref(copy);
+    }
+    return NULL;
+}
+
+/* Then the thread changes it behind a lock. */
+TEST(captures_while_another_thread_copies_the_context_have_the_values_of_their_moment)
+{
+    struct asker asker = {.context = xctx_ref(xctx_current())};
+
+    set_both(1, NULL);
+    pthread_t thread = spawn(copy_without_pause, &asker);
+    interrupt(set_and_reset, scaled(3000));
+    atomic_store(&asker.stop, true);
+    join(thread);
+    xctx_unref(asker.context);
 }
 
 static void let_both(long n)

@@ -47,11 +47,6 @@ struct subject {
 static struct subject subjects[SUBJECTS];
 static unsigned subject_count;
 
-static void *subject_take(unsigned capture)
-{
-    return xctx_snapshot_take(capture);
-}
-
 static void subject_add_region(struct subject *subject, size_t offset, size_t size)
 {
     if (subject->region_count < SUBJECT_REGIONS && size > 0 && offset <= subject->size &&
@@ -105,7 +100,7 @@ static void subject_load(const char *path)
     struct link_map *map = NULL;
     struct stat status;
     void *symbol = module ? dlsym(module, "subject_run") : NULL;
-    void *(*run)(void *(*)(unsigned), unsigned, int);
+    xctx_snapshot *(*run)(xctx_snapshot *(*take)(unsigned), unsigned, int);
 
     EXPECT(fd >= 0 && symbol && dlinfo(module, RTLD_DI_LINKMAP, &map) == 0 && fstat(fd, &status) == 0);
     memcpy(&run, &symbol, sizeof(run));
@@ -116,7 +111,7 @@ static void subject_load(const char *path)
     close(fd);
     subject->bias = map->l_addr;
     subject->start = map->l_addr;
-    subject->snapshot = run(subject_take, XCTX_CAPTURE_ALL, 4);
+    subject->snapshot = run(xctx_snapshot_take, XCTX_CAPTURE_ALL, 4);
     EXPECT(subject->snapshot);
     subject_find_segments(subject);
     subject_find_regions(subject);

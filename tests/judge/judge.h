@@ -3,8 +3,8 @@
  * What the programs share that gdb is asked about: a place where one of them is looked at.
  *
  * judge_here() takes a snapshot of the calling thread and writes it as a core file, DIR/LABEL-NUMBER.core, and what the
- * process itself makes of it beside that, LABEL-NUMBER.report. The script `judge` asks gdb and libxctx-inspect what is in
- * the core file, and compares all three.
+ * process itself makes of it beside that, LABEL-NUMBER.report. The script `judge` asks gdb and libxctx-inspect what is
+ * in the core file, and compares all three.
  */
 #ifndef JUDGE_H
 #define JUDGE_H

@@ -14,7 +14,7 @@
  * Flags, the return address and the stack pointer come first, since the others do not change meanwhile. mxcsr and fctrl
  * are read by the C function, which only does that where somebody wants them, and before any arithmetic.
  */
-#include "arch/x86_64/mark.h"
+#include "arch/x86_64/mark.inc"
 
 #define SIZE 192 /* sizeof(struct xctx__registers) */
 #define AT(i) (8 + 8 * (i))(%rsp)
