@@ -50,7 +50,7 @@ XCTX_API const char *xctx_source_name(enum xctx_source source);
 /** What a report contains: bits of xctx_inspect_options.flags. */
 enum {
     XCTX_INSPECT_LIVE = 1u << 0,       /**< also read what pointers point to from the process's memory, as it is now */
-    XCTX_INSPECT_NO_STATICS = 1u << 1, /**< do not read static variables from the process's memory */
+    XCTX_INSPECT_NO_STATICS = 1u << 1, /**< do not read static variables, and what points to them, from there */
     XCTX_INSPECT_GLOBALS = 1u << 2,    /**< list the variables of each frame's source file, too */
     XCTX_INSPECT_NO_LOCALS = 1u << 3,  /**< frames alone */
     XCTX_INSPECT_NO_PARENTS = 1u << 4, /**< not the chain of parents */
@@ -217,6 +217,16 @@ XCTX_API int xctx_reports_write(xctx_report *const reports[], size_t count, FILE
  *         (XCTX_CAPTURE_LOCALS); -ENOMEM; what writing failed with.
  */
 XCTX_API int xctx_snapshot_write_core(xctx_snapshot *snapshot, int fd);
+
+/**
+ * As xctx_snapshot_write_core(), for several threads: the file has all of them, the first being the one that debuggers
+ * show.
+ *
+ * @param snapshots  @p count of them, of this process, or all read from one file.
+ * @return as xctx_snapshot_write_core(); also -EINVAL: there are none, more than 65536, or they belong to different
+ *         processes.
+ */
+XCTX_API int xctx_snapshots_write_core(xctx_snapshot *const snapshots[], size_t count, int fd);
 
 /**
  * Opens an ELF core file. What xctx_redact() had marked where it was written is marked here, too, from then on.

@@ -12,12 +12,12 @@
 #include <gelf.h>
 #include <string.h>
 
+#include "calls.h"
 #include "evaluate_internal.h"
 #include "scopes.h"
 
 enum {
-    WALK_DEPTH = 64,      /* entries within entries that are looked through */
-    WALK_ENTRIES = 65536, /* of a function */
+    WALK_ENTRIES = 65536, /* parameters of a call that are looked through */
     TAIL_FUNCTIONS = 16,  /* that can be reached by tail calls */
 };
 
@@ -30,39 +30,12 @@ static Dwarf_Die *follow(Dwarf_Die *die, unsigned reference, Dwarf_Die *ret_die)
     return dwarf_formref_die(dwarf_attr(die, reference, &attribute), ret_die);
 }
 
-static const char *string_of(Dwarf_Die *die, unsigned name)
-{
-    Dwarf_Attribute attribute;
-
-    return dwarf_formstring(dwarf_attr_integrate(die, name, &attribute));
-}
-
-/* The name that a function has for the linker. */
-static const char *linkage_name(Dwarf_Die *function)
-{
-    const char *name = string_of(function, DW_AT_linkage_name);
-
-    if (!name)
-        name = string_of(function, DW_AT_MIPS_linkage_name);
-    return name ? name : string_of(function, DW_AT_name);
-}
-
 static bool flag_of(Dwarf_Die *die, unsigned name)
 {
     Dwarf_Attribute attribute;
     bool flag = false;
 
     return dwarf_attr_integrate(die, name, &attribute) && dwarf_formflag(&attribute, &flag) == 0 && flag;
-}
-
-/* Where a function begins: its DW_AT_low_pc, or the first of its ranges. Without bias. */
-static bool entry_address(Dwarf_Die *function, Dwarf_Addr *ret_entry)
-{
-    Dwarf_Addr base, end;
-
-    if (dwarf_entrypc(function, ret_entry) == 0)
-        return true;
-    return dwarf_ranges(function, 0, &base, ret_entry, &end) > 0;
 }
 
 /* The declaration or abstract function that several entries of one function have in common. */
@@ -83,8 +56,8 @@ static bool same_source(Dwarf_Die *one, Dwarf_Die *other)
 {
     Dwarf_Die one_root = function_root(*one);
     Dwarf_Die other_root = function_root(*other);
-    const char *one_name = linkage_name(one);
-    const char *other_name = linkage_name(other);
+    const char *one_name = xctx__function_linkage_name(one);
+    const char *other_name = xctx__function_linkage_name(other);
 
     if (one_root.addr == other_root.addr)
         return true;
@@ -106,176 +79,80 @@ static bool is_whole(Dwfl_Module *module, uint64_t address)
 
 /* ---- looking through a function ---- */
 
-struct walk {
-    unsigned left;
-    bool (*visit)(struct walk *walk, Dwarf_Die *call_site); /* returns whether to stop */
+struct return_search {
     Dwarf_Addr return_pc;
-    Dwarf_Die found;
-    const struct place *place;
-    struct tail_calls *tail_calls;
+    bool tail; /* the call is a tail call */
+    Dwarf_Die *found;
 };
 
-/* Visits the call sites in an entry and what is nested in it, but not in functions that are. Returns whether one of the
-   visits ended it; `left` is 0 if there were too many entries. */
-static bool walk_call_sites(struct walk *walk, Dwarf_Die *parent, unsigned depth)
+static bool visit_return(Dwarf_Die *call_site, void *user)
 {
-    Dwarf_Die die;
-
-    if (depth == WALK_DEPTH)
-        walk->left = 0;
-    if (walk->left == 0 || dwarf_child(parent, &die) != 0)
-        return false;
-    do {
-        int tag = dwarf_tag(&die);
-        if (walk->left == 0)
-            return false;
-        walk->left--;
-        if (tag == DW_TAG_call_site || tag == DW_TAG_GNU_call_site) {
-            if (walk->visit(walk, &die))
-                return true;
-        } else if (tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_try_block ||
-                   tag == DW_TAG_catch_block) {
-            if (walk_call_sites(walk, &die, depth + 1))
-                return true;
-        }
-    } while (dwarf_siblingof(&die, &die) == 0);
-    return false;
-}
-
-static bool is_tail_call(Dwarf_Die *call_site)
-{
-    return flag_of(call_site, DW_AT_call_tail_call) || flag_of(call_site, DW_AT_GNU_tail_call);
-}
-
-static bool visit_return(struct walk *walk, Dwarf_Die *call_site)
-{
-    Dwarf_Attribute attribute;
+    struct return_search *search = user;
     Dwarf_Addr address;
 
-    if (is_tail_call(call_site) ||
-        (!dwarf_attr(call_site, DW_AT_call_return_pc, &attribute) && !dwarf_attr(call_site, DW_AT_low_pc, &attribute)))
+    if (xctx__call_is_tail(call_site) != search->tail || !xctx__call_return_pc(call_site, &address) ||
+        address != search->return_pc)
         return false;
-    if (dwarf_formaddr(&attribute, &address) != 0 || address != walk->return_pc)
-        return false;
-    walk->found = *call_site;
+    *search->found = *call_site;
     return true;
 }
 
-/* The call that a frame is in. */
+/* The call that a frame is in, or has left by. */
 static bool find_call_site(const struct place *caller, Dwarf_Die *ret_call_site)
 {
-    struct walk walk = {
-        .left = WALK_ENTRIES, .visit = visit_return, .return_pc = caller->frames[caller->index].pc - caller->bias};
+    const struct unwound *frame = &caller->frames[caller->index];
+    struct return_search search = {.return_pc = frame->pc - caller->bias, .tail = frame->tail, .found = ret_call_site};
     Dwarf_Die function = caller->function;
 
-    if (!walk_call_sites(&walk, &function, 0))
-        return false;
-    *ret_call_site = walk.found;
-    return true;
-}
-
-static bool call_origin(Dwarf_Die *call_site, Dwarf_Die *ret_function)
-{
-    return follow(call_site, DW_AT_call_origin, ret_function) || follow(call_site, DW_AT_abstract_origin, ret_function);
+    return xctx__calls_visit(&function, visit_return, &search) == CALLS_STOPPED;
 }
 
 /* ---- tail calls ---- */
 
 struct tail_calls {
-    const struct place *place;           /* of the function that must not be reached again */
-    Dwarf_Die functions[TAIL_FUNCTIONS]; /* concrete ones, that may run in its stead */
+    const struct place *place;                    /* of the function that must not be reached again */
+    struct call_target functions[TAIL_FUNCTIONS]; /* that may run in its stead */
     unsigned count;
+    Dwfl_Module *module; /* of the one that is looked at */
 };
 
-/* The concrete function that begins at an address. */
-static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function)
-{
-    struct unwound frame = {.pc = address, .exact = true, .module = module};
-    struct place place = {.frames = &frame, .frame_count = 1};
-    struct scopes scopes;
-    Dwarf_Addr entry;
-
-    if (!xctx__scopes_find(&place, 0, &scopes))
-        return false;
-    bool found = scopes.place.has_function && entry_address(&scopes.place.function, &entry) &&
-                 entry + scopes.place.bias == address;
-    *ret_function = scopes.place.function;
-    xctx__scopes_free(&scopes);
-    return found;
-}
-
-/* The one function in a module that has a name. */
-static bool find_symbol(Dwfl_Module *module, const char *name, uint64_t *ret_address)
-{
-    int count = dwfl_module_getsymtab(module);
-    bool found = false;
-
-    for (int i = 0; i < count; i++) {
-        GElf_Sym symbol;
-        GElf_Addr address;
-        GElf_Word section;
-        const char *text = dwfl_module_getsym_info(module, i, &symbol, &address, &section, NULL, NULL);
-        if (!text || section == SHN_UNDEF || GELF_ST_TYPE(symbol.st_info) != STT_FUNC || strcmp(text, name) != 0)
-            continue;
-        if (found && *ret_address != address)
-            return false;
-        *ret_address = address;
-        found = true;
-    }
-    return found;
-}
-
-/* The code of a function that is called by tail call. */
-static bool tail_function(const struct tail_calls *calls, Dwarf_Die *origin, Dwarf_Die *ret_function)
-{
-    const char *name = linkage_name(origin);
-    Dwarf_Addr entry;
-    uint64_t address;
-
-    if (entry_address(origin, &entry)) {
-        *ret_function = *origin;
-        return true;
-    }
-    return name && find_symbol(calls->place->module, name, &address) &&
-           function_at(calls->place->module, address, ret_function);
-}
-
 /* Stops at a tail call that may lead back, or to where that cannot be told. */
-static bool visit_tail_call(struct walk *walk, Dwarf_Die *call_site)
+static bool visit_tail_call(Dwarf_Die *call_site, void *user)
 {
-    struct tail_calls *calls = walk->tail_calls;
+    struct tail_calls *calls = user;
     Dwarf_Die self = calls->place->function;
-    Dwarf_Die origin, function;
+    struct call_target target;
+    Dwarf_Die origin;
 
-    if (!is_tail_call(call_site))
+    if (!xctx__call_is_tail(call_site))
         return false;
-    if (!call_origin(call_site, &origin) || same_source(&origin, &self) || !tail_function(calls, &origin, &function) ||
-        same_source(&function, &self))
+    if (!xctx__call_origin(call_site, &origin) || same_source(&origin, &self) ||
+        !xctx__call_target(calls->place->memory, calls->module, &origin, &target) || !target.has_function ||
+        same_source(&target.function, &self))
         return true;
     for (unsigned i = 0; i < calls->count; i++) {
-        if (calls->functions[i].addr == function.addr)
+        if (calls->functions[i].function.addr == target.function.addr)
             return false;
     }
     if (calls->count == TAIL_FUNCTIONS)
         return true;
-    calls->functions[calls->count++] = function;
+    calls->functions[calls->count++] = target;
     return false;
 }
 
 /* Whether it is certain that a function does not call itself by tail calls, through others or directly. */
 static bool never_again(const struct place *place)
 {
-    struct tail_calls calls = {.place = place, .functions = {place->function}, .count = 1};
+    struct tail_calls calls = {
+        .place = place,
+        .functions = {{.module = place->module, .function = place->function}},
+        .count = 1,
+    };
 
     for (unsigned i = 0; i < calls.count; i++) {
-        struct walk walk = {.left = WALK_ENTRIES, .visit = visit_tail_call, .tail_calls = &calls};
-        Dwarf_Die *function = &calls.functions[i];
-        /* Without these the compiler does not say that it names all calls. */
-        if (!flag_of(function, DW_AT_call_all_calls) && !flag_of(function, DW_AT_call_all_tail_calls) &&
-            !flag_of(function, DW_AT_call_all_source_calls) && !flag_of(function, DW_AT_GNU_all_call_sites) &&
-            !flag_of(function, DW_AT_GNU_all_tail_call_sites) && !flag_of(function, DW_AT_GNU_all_source_call_sites))
-            return false;
-        if (walk_call_sites(&walk, function, 0) || walk.left == 0)
+        Dwarf_Die *function = &calls.functions[i].function;
+        calls.module = calls.functions[i].module;
+        if (!xctx__calls_complete(function) || xctx__calls_visit(function, visit_tail_call, &calls) != CALLS_SEEN)
             return false;
     }
     return true;
@@ -303,12 +180,12 @@ static bool call_enters(const struct place *place, const struct place *caller, D
     Dwarf_Addr entry, called;
     struct number target = {0};
 
-    if (!entry_address(&function, &entry))
+    if (!xctx__function_entry(&function, &entry))
         return false;
-    if (call_origin(call_site, &origin)) {
+    if (xctx__call_origin(call_site, &origin)) {
         if (!same_source(&origin, &function))
             return false;
-        if (caller->module == place->module && entry_address(&origin, &called))
+        if (caller->module == place->module && xctx__function_entry(&origin, &called))
             return called == entry;
         return is_whole(place->module, entry + place->bias);
     }
@@ -317,8 +194,8 @@ static bool call_enters(const struct place *place, const struct place *caller, D
         return false;
     struct place untraced = *caller;
     untraced.tracer = NULL;
-    return xctx__source_has_value(caller_number(&untraced, &attribute, budget, &target)) && target.kind != NUMBER_FLOAT &&
-           target.size == XCTX__GENERIC_SIZE && target.bits == entry + place->bias;
+    return xctx__source_has_value(caller_number(&untraced, &attribute, budget, &target)) &&
+           target.kind != NUMBER_FLOAT && target.size == XCTX__GENERIC_SIZE && target.bits == entry + place->bias;
 }
 
 /* Whether a call's parameter is the one that is meant. */

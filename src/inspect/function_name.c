@@ -211,6 +211,17 @@ static bool is_in_folder(Dwarf_Files *files, const char *path, size_t length)
     return false;
 }
 
+/* Whether two names, which are relative to a folder unless they begin with a slash, are of one file. */
+static bool same_file(const char *one, const char *other, const char *folder)
+{
+    const char *rest;
+
+    if ((one[0] == '/') == (other[0] == '/'))
+        return strcmp(one, other) == 0;
+    rest = within(one[0] == '/' ? one : other, folder);
+    return rest && strcmp(rest, one[0] == '/' ? other : one) == 0;
+}
+
 /*
  * The name of a file as gdb has it: folder and name as they are in the table, but what is the unit's own file as the
  * unit says. Before version 5 the folder that the compiler ran in was not in the table: libdw puts it there.
@@ -223,7 +234,7 @@ static const char *file_name(struct arena *arena, Dwarf_Die *unit, const char *p
     Dwarf_Files *files;
     size_t count;
 
-    if (rest && primary && path[0] == '/' && primary[0] != '/' && strcmp(rest, primary) == 0)
+    if (path && folder && primary && same_file(path, primary, folder))
         path = primary;
     else if (rest && dwarf_cu_info(unit->cu, &version, NULL, NULL, NULL, NULL, NULL, NULL) == 0 && version < 5 &&
              dwarf_getsrcfiles(unit, &files, &count) == 0 && !is_in_folder(files, path, strlen(folder)))

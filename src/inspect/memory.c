@@ -95,6 +95,16 @@ static bool is_nowhere(uint64_t address, size_t size)
     return address < 4096 || address + size < address || (address + size - 1) >> 56 != 0;
 }
 
+/* Whether this process's memory may be read there as it is now. What a pointer leads to is static, too, if it lies
+   within a module. */
+static bool may_look(const struct memory *memory, enum memory_use use, uint64_t address)
+{
+    if (use == MEMORY_STATIC)
+        return memory->statics;
+    return use == MEMORY_POINTED &&
+           (memory->live || (memory->statics && memory->modules && xctx__modules_cover(memory->modules, address)));
+}
+
 enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use use, uint64_t address, void *buffer,
                                    size_t size)
 {
@@ -105,13 +115,15 @@ enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use 
         return XCTX_SOURCE_SNAPSHOT;
     if (is_nowhere(address, size))
         return XCTX_SOURCE_UNREADABLE;
+    if (use == MEMORY_STACK && address < memory->lost_below && address >= whole->stack_address)
+        return XCTX_SOURCE_OPTIMIZED_OUT;
     if (read_stack(whole, address, buffer, size))
         return XCTX_SOURCE_SNAPSHOT;
     if (whole->file && xctx__core_read(whole->file, address, buffer, size, &stack))
         return stack ? XCTX_SOURCE_SNAPSHOT : XCTX_SOURCE_LIVE;
     if (memory->modules && xctx__modules_read(memory->modules, address, buffer, size))
         return XCTX_SOURCE_SNAPSHOT;
-    if (whole->file || !(use == MEMORY_STATIC ? memory->statics : use == MEMORY_POINTED && memory->live))
+    if (whole->file || !may_look(memory, use, address))
         return XCTX_SOURCE_NOT_CAPTURED;
     return xctx__memory_read_live(address, buffer, size) ? XCTX_SOURCE_LIVE : XCTX_SOURCE_UNREADABLE;
 }

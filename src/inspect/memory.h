@@ -18,8 +18,9 @@ struct modules;
 struct memory {
     const xctx_snapshot *snapshot;
     struct modules *modules;
-    bool live;    /* read this process's memory for what pointers point to: XCTX_INSPECT_LIVE */
-    bool statics; /* and for static variables: not XCTX_INSPECT_NO_STATICS */
+    bool live;           /* read this process's memory for what pointers point to: XCTX_INSPECT_LIVE */
+    bool statics;        /* and for static variables, also where a pointer leads to one: not XCTX_INSPECT_NO_STATICS */
+    uint64_t lost_below; /* for MEMORY_STACK: the stack below it was used by others since; 0: all is there */
 };
 
 enum memory_use {
@@ -29,7 +30,8 @@ enum memory_use {
 };
 
 /* Reads `size` bytes, all or none. Returns XCTX_SOURCE_SNAPSHOT or XCTX_SOURCE_LIVE if that worked, else
-   XCTX_SOURCE_NOT_CAPTURED (memory may be there, and is not looked at) or XCTX_SOURCE_UNREADABLE (none is there). */
+   XCTX_SOURCE_NOT_CAPTURED (memory may be there, and is not looked at), XCTX_SOURCE_UNREADABLE (none is there) or
+   XCTX_SOURCE_OPTIMIZED_OUT (its stack was given up). */
 enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use use, uint64_t address, void *buffer,
                                    size_t size);
 

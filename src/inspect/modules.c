@@ -338,6 +338,63 @@ bool xctx__modules_read(struct modules *modules, uint64_t address, void *buffer,
     return module && xctx__module_read(module, address, buffer, size);
 }
 
+bool xctx__modules_cover(struct modules *modules, uint64_t address)
+{
+    bool unknown;
+
+    return find(modules, modules->wanted, address, &unknown) != NULL;
+}
+
+/* ---- functions by name ---- */
+
+/* Behind a name may be the version that it has if none is asked for. */
+static bool has_name(const struct symbol *symbol, const char *name, size_t length)
+{
+    const char *rest = symbol->name + length;
+
+    return strncmp(symbol->name, name, length) == 0 && (!*rest || (rest[0] == '@' && rest[1] == '@'));
+}
+
+/* The symbol of a name in a module, one that is seen from other modules or not. *ret_several: there are, of different
+   addresses. */
+static const struct symbol *symbol_named(struct module *module, const char *name, bool global, bool *ret_several)
+{
+    const struct symbol_index *index = xctx__symbols_of(module->dwfl_module);
+    size_t length = strlen(name);
+    const struct symbol *found = NULL;
+
+    *ret_several = false;
+    for (size_t i = 0; i < index->count; i++) {
+        const struct symbol *symbol = &index->symbols[i];
+        if (symbol->global != global || !has_name(symbol, name, length))
+            continue;
+        *ret_several = *ret_several || (found && found->address != symbol->address);
+        found = symbol;
+    }
+    return found;
+}
+
+bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
+                            Dwfl_Module **ret_module, uint64_t *ret_address)
+{
+    struct module *own = xctx__module_of(from);
+    uint64_t epoch = epoch_of(snapshot);
+    bool several;
+    const struct symbol *symbol = symbol_named(own, name, false, &several);
+
+    *ret_module = from;
+    for (struct module *module = modules->loaded; module && !symbol; module = module->next) {
+        if ((!module->permanent && !is_in(module, epoch) && epoch < modules->epoch) || !xctx__module_open(module))
+            continue;
+        symbol = symbol_named(module, name, true, &several);
+        *ret_module = module->dwfl_module;
+    }
+    if (!symbol || several || !symbol->function)
+        return false;
+    *ret_address = symbol->address;
+    return true;
+}
+
 /* ---- this process's ---- */
 
 uint64_t xctx__modules_own_epoch(void)

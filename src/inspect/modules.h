@@ -57,6 +57,14 @@ const char *xctx__module_complaint(struct modules *modules, Dwfl_Module *module)
    modules that the snapshot of xctx__modules_get() had. Returns whether all were there. */
 bool xctx__modules_read(struct modules *modules, uint64_t address, void *buffer, size_t size);
 
+/* Whether an address is in a module: what is there is static. */
+bool xctx__modules_cover(struct modules *modules, uint64_t address);
+
+/* The function that a name means in a module's code: the module's own, if nobody else sees that, or the first one among
+   all modules, in their order, that has it for others. false: there is none, or it cannot be told. */
+bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
+                            Dwfl_Module **ret_module, uint64_t *ret_address);
+
 /* The number of the newest list of this process's modules. */
 uint64_t xctx__modules_own_epoch(void);
 

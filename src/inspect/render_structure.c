@@ -325,6 +325,17 @@ static bool first_time(struct object *object, Dwarf_Die *base)
     return true;
 }
 
+/* Where a virtual base is, is in memory that the object points to. */
+static void render_no_base(struct render *render, Dwarf_Die *base, enum xctx_source source)
+{
+    if (xctx__die_flag(base, DW_AT_declaration))
+        xctx__text_string(render->text, "<incomplete type>");
+    else if (source == XCTX_SOURCE_UNREADABLE)
+        xctx__text_string(render->text, "<invalid address>");
+    else
+        xctx__text_string(render->text, source == XCTX_SOURCE_UNSUPPORTED ? "<unsupported>" : "<unavailable>");
+}
+
 static void render_base_class(struct render *render, Dwarf_Die *inheritance, const struct value *value,
                               struct object *object)
 {
@@ -344,8 +355,7 @@ static void render_base_class(struct render *render, Dwarf_Die *inheritance, con
     if (xctx__source_has_value(source))
         source = locate_part(render, inheritance, value, size, &part);
     if (!xctx__source_has_value(source)) {
-        bool incomplete = xctx__die_flag(&base, DW_AT_declaration);
-        xctx__text_string(render->text, incomplete ? "<incomplete type>" : "<unsupported>");
+        render_no_base(render, &base, source);
     } else if (xctx__type_secret(render->place, &base)) {
         render->out->secret = true;
         xctx__text_string(render->text, "<redacted>");

@@ -16,6 +16,7 @@
 #include "marks.h"
 #include "modules.h"
 #include "report_internal.h"
+#include "tail_calls.h"
 
 enum {
     FRAMES_DEFAULT = 256,
@@ -163,6 +164,8 @@ static int read_frames(xctx_report *report, const xctx_snapshot *snapshot, const
     memory.modules = xctx__modules_get(snapshot, options);
     if (memory.modules)
         result = xctx__unwind(&report->arena, &memory, options->max_frames, &frames, &count, &end);
+    if (result == 0)
+        result = xctx__tail_calls_add(&report->arena, &memory, options->max_frames, &frames, &count);
     if (result == 0)
         result = xctx__frames_read(report, &memory, frames, count, options);
     xctx__modules_put(memory.modules);

@@ -102,6 +102,23 @@ bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope
     return dwarf_srclang(unit) != DW_LANG_Mips_Assembler && find_innermost(&search, unit, 0, ret_scope);
 }
 
+/* Assemblers make a function of each of several names that one address has. gdb takes the last. */
+static bool find_last(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
+{
+    Dwarf_Die child;
+    bool found = false;
+
+    if (dwarf_child(unit, &child) != 0)
+        return false;
+    do {
+        if (dwarf_tag(&child) == DW_TAG_subprogram && dwarf_haspc(&child, pc) == 1) {
+            *ret_scope = child;
+            found = true;
+        }
+    } while (dwarf_siblingof(&child, &child) == 0);
+    return found;
+}
+
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes)
 {
     const struct unwound *frame = &place->frames[index];
@@ -111,7 +128,7 @@ bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *r
 
     scopes.place = (struct place){
         .arena = place->arena,
-        .memory = place->memory,
+        .memory = frame->memory ? frame->memory : place->memory,
         .frames = place->frames,
         .frame_count = place->frame_count,
         .index = index,

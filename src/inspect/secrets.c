@@ -207,6 +207,26 @@ static int hide_target(struct search *search, const struct place *place, Dwarf_D
     return blank(search, address, size == 1 ? text_size(place, address) : size);
 }
 
+/* The same of pointers that are no addresses, to variables which have none. */
+static int hide_synthetic(struct search *search, const struct place *place, const struct location *location)
+{
+    Dwarf *dwarf = place->unit.cu ? dwarf_cu_getdwarf(place->unit.cu) : NULL;
+    int error = 0;
+
+    for (size_t i = 0; i < location->count && error == 0; i++) {
+        struct variable target = {.name = NULL};
+        struct location there;
+        uint64_t size = 0;
+        Dwarf_Die type;
+        if (location->pieces[i].kind != PIECE_POINTER || !dwarf_offdie(dwarf, location->pieces[i].target, &target.die))
+            continue;
+        if (xctx__type_of(&target.die, &type) && xctx__type_size(place, &type, &size) != XCTX_SOURCE_SNAPSHOT)
+            size = 0;
+        error = hide_located(search, place, &target, size, &there);
+    }
+    return error;
+}
+
 static int hide_variable(const struct variable *variable, void *user)
 {
     struct search *search = user;
@@ -223,7 +243,9 @@ static int hide_variable(const struct variable *variable, void *user)
     if (typed && xctx__type_size(place, &type, &size) != XCTX_SOURCE_SNAPSHOT)
         size = 0;
     int error = hide_located(search, place, variable, size, &location);
-    if (error || location.failed != XCTX_SOURCE_SNAPSHOT || !typed)
+    if (error == 0 && location.failed == XCTX_SOURCE_SNAPSHOT)
+        error = hide_synthetic(search, place, &location);
+    if (error || location.failed != XCTX_SOURCE_SNAPSHOT || !typed || size != XCTX__GENERIC_SIZE)
         return error;
     error = xctx__value_fetch(place, &location, size, xctx__variable_use(variable), &value);
     return error ? error : hide_target(search, place, &type, &value);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "canonical.h"
 #include "modules.h"
 #include "render.h"
 #include "scopes.h"
@@ -207,9 +208,13 @@ const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *funct
         return linkage;
     if (!xctx__die_is_cxx(function))
         return xctx__die_name(function);
+    struct text parameters = {.limit = 64 * 1024};
     xctx__type_qualified(function, &text);
-    xctx__type_parameters(function, &text);
-    const char *name = text.full ? NULL : xctx__arena_string(place->arena, text.bytes);
+    xctx__type_parameters(function, &parameters);
+    if (parameters.bytes)
+        xctx__canonical_parameters(parameters.bytes, &text);
+    xctx__text_destroy(&parameters);
+    const char *name = text.full || !text.bytes ? NULL : xctx__arena_string(place->arena, text.bytes);
     xctx__text_destroy(&text);
     return name;
 }

@@ -30,6 +30,7 @@ static bool read_symbol(Dwfl_Module *module, int number, struct symbol *ret_symb
         .address = address,
         .size = symbol.st_size,
         .global = GELF_ST_BIND(symbol.st_info) != STB_LOCAL,
+        .function = type == STT_FUNC,
     };
     return true;
 }

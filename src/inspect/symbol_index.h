@@ -13,6 +13,7 @@ struct symbol {
     uint64_t address; /* in memory */
     uint64_t size;    /* 0: not known */
     bool global;
+    bool function;
 };
 
 struct symbol_index {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "canonical.h"
 #include "render.h"
 
 static void name_at(Dwarf_Die *type, bool has_type, unsigned depth, struct text *text);
@@ -80,40 +81,25 @@ static const char *short_name(const char *text, size_t *ret_length)
     return NULL;
 }
 
-/* Compilers write the arguments of a template each in their own way: "0UL", "int *", "long unsigned int" are "0ul",
-   "int*", "unsigned long" here. */
 static void write_name(const char *name, struct text *text)
 {
-    bool number = false;
-    size_t length;
+    size_t length = 0;
+    const char *other = short_name(name, &length);
 
-    for (const char *at = name; *at; ++at) {
-        bool begins = at == name || !in_word(at[-1]);
-        const char *other = begins ? short_name(at, &length) : NULL;
-        if (begins)
-            number = *at >= '0' && *at <= '9';
-        if (other) {
-            xctx__text_string(text, other);
-            at += length - 1;
-        } else if (number && (*at == 'U' || *at == 'L')) {
-            xctx__text_string(text, *at == 'U' ? "u" : "l");
-        } else if (*at != ' ' || (at[1] != '*' && at[1] != '&')) {
-            xctx__text_add(text, at, 1);
-        }
-    }
+    if (other && name[length] == '\0')
+        xctx__text_string(text, other);
+    else
+        xctx__canonical_name(name, text);
 }
 
 void xctx__type_qualified(Dwarf_Die *die, struct text *text)
 {
     const char *name = xctx__die_name(die);
-    bool varies = name && (dwarf_tag(die) == DW_TAG_base_type || strchr(name, '<'));
 
     if (dwarf_tag(die) != DW_TAG_base_type && xctx__die_is_cxx(die))
         xctx__type_scope(die, text);
-    if (varies)
+    if (name)
         write_name(name, text);
-    else if (name)
-        xctx__text_string(text, name);
 }
 
 /* ---- the base ---- */

@@ -29,11 +29,13 @@ struct frame_registers {
 
 struct unwound {
     uint64_t pc;
-    bool exact;          /* `pc` is where the thread was; else a return address: look up what is before it */
-    bool guessed;        /* found by a frame pointer */
-    bool signal;         /* this is the frame that a signal handler returns to (its pc is in the trampoline) */
-    uint64_t cfa;        /* 0: not known */
-    Dwfl_Module *module; /* NULL: the pc is in none */
+    bool exact;                  /* `pc` is where the thread was; else a return address: look up what is before it */
+    bool guessed;                /* found by a frame pointer */
+    bool signal;                 /* this is the frame that a signal handler returns to (its pc is in the trampoline) */
+    bool tail;                   /* it left by a tail call: `pc` is behind the jump (tail_calls.h) */
+    uint64_t cfa;                /* 0: not known */
+    Dwfl_Module *module;         /* NULL: the pc is in none */
+    const struct memory *memory; /* what of the memory is still there for it; NULL: all */
     struct frame_registers registers;
 };
 

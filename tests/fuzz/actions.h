@@ -47,9 +47,12 @@ static void do_copy_current(struct worker *worker)
     put_handle(slot, context_copy(ensure(worker->number), real));
 }
 
-/* What XCTX_CAPTURE_STATE adds to a copy, but for the capsules. Variables are asked in any order. */
-static void capture_into(struct context *copy)
+/* What XCTX_CAPTURE_STATE adds to a copy, but for the capsules: a snapshot, and variables, which are asked in any
+   order. */
+static void capture_into(struct context *copy, const struct context *from)
 {
+    past_unref(copy->past);
+    copy->past = past_new(from);
     for (int n = 0; n < 2; n++) {
         const void *which = event_next < event_count ? events[event_next].a : NULL;
         int i = which ? STATIC_VARS - 1 : STATIC_VARS - 2;
@@ -74,7 +77,7 @@ static void do_capture(struct worker *worker)
         return;
     EXPECT(real, "xctx_copy_current_with() gives NULL");
     struct context *copy = context_copy(ensure(worker->number), real);
-    capture_into(copy);
+    capture_into(copy, current_of(worker->number));
     copy->foreign = foreign_in(real);
     put_handle(slot, copy);
 }
@@ -546,7 +549,7 @@ static void do_bind(struct worker *worker)
     EXPECT(bound->real, "xctx_bind() gives NULL");
     bound->context = context_copy(ensure(worker->number), NULL);
     if (capture) {
-        capture_into(bound->context);
+        capture_into(bound->context, current_of(worker->number));
         bound->context->foreign = -1; /* seen when it is entered */
     }
     bound->first = context_copy(bound->context, NULL);

@@ -79,6 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!started) {
         make_static_variables();
+        /* The model keeps every past. */
+        EXPECT(xctx_set_chain_limits(XCTX_SNAPSHOT_PARENTS_MAX, SIZE_MAX) == 0, "limits");
         started = true;
     }
     if (size < 2)

@@ -51,7 +51,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* What a core file of that moment would have: the stack, the subject's data, and its first page. */
-static struct core_file *core_create(const struct subject *subject, const uint8_t *image, unsigned options)
+static struct core_file *core_create(const struct specimen *subject, const uint8_t *image, unsigned options)
 {
     struct core_file *file = calloc(1, sizeof(*file));
     const xctx_snapshot *taken = subject->snapshot;
@@ -76,7 +76,7 @@ static struct core_file *core_create(const struct subject *subject, const uint8_
 }
 
 /* As if it was opened from the file, which it takes the reference to. */
-static xctx_snapshot *snapshot_create(const struct subject *subject, struct core_file *file, unsigned options,
+static xctx_snapshot *snapshot_create(const struct specimen *subject, struct core_file *file, unsigned options,
                                       uint8_t seed)
 {
     const xctx_snapshot *taken = subject->snapshot;
@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct feed feed = {data, size};
 
     start();
-    const struct subject *subject = &subjects[feed_byte(&feed) % subject_count];
+    const struct specimen *subject = &subjects[feed_byte(&feed) % subject_count];
     unsigned options = feed_byte(&feed);
     uint8_t seed = feed_byte(&feed);
     struct feed arming = feed;

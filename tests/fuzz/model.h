@@ -314,6 +314,13 @@ struct held {
     int count;
 };
 
+/* What a snapshot keeps: the values as they were when it was taken, and the past of the context it was taken in. */
+struct past {
+    int refs;
+    struct held *entries[VARS];
+    struct past *parent;
+};
+
 struct context {
     xctx_context *real;
     int refs;
@@ -327,6 +334,7 @@ struct context {
     struct held *entries[VARS];
     void *saved[VARS]; /* what `enter` operations returned */
     int saved_count;
+    struct past *past; /* of its snapshot; NULL: it carries none */
 };
 
 struct thread {
@@ -372,6 +380,39 @@ static struct context *context_new(xctx_context *real)
     return context;
 }
 
+static struct past *past_ref(struct past *past)
+{
+    if (past)
+        past->refs++;
+    return past;
+}
+
+static void past_unref(struct past *past)
+{
+    while (past && --past->refs == 0) {
+        struct past *parent = past->parent;
+        for (int i = 0; i < VARS; i++)
+            held_unref(past->entries[i]);
+        free(past);
+        past = parent;
+    }
+}
+
+/* Of a snapshot that is taken in a context now. Chains of them are as long as they get: LLVMFuzzerTestOneInput() asks
+ * for that. */
+static struct past *past_new(const struct context *context)
+{
+    struct past *past = malloc(sizeof(*past));
+
+    if (!past)
+        abort();
+    past->refs = 1;
+    for (int i = 0; i < VARS; i++)
+        past->entries[i] = held_ref(context->entries[i]);
+    past->parent = past_ref(context->past);
+    return past;
+}
+
 static void context_check_gone(struct context *context)
 {
     if (context->refs > 0 || context->entered_by >= 0 || context->gone)
@@ -381,6 +422,8 @@ static void context_check_gone(struct context *context)
         held_unref(context->entries[i]);
         context->entries[i] = NULL;
     }
+    past_unref(context->past);
+    context->past = NULL;
 }
 
 static void context_unref(struct context *context)
@@ -413,6 +456,7 @@ static struct context *context_copy(const struct context *from, xctx_context *re
 
     copy->foreign = from->foreign;
     copy->foreign_of = from->foreign_of;
+    copy->past = past_ref(from->past);
     for (int n = 0; n < count; n++) {
         int i = indices[n];
         struct held *held = from->entries[i];

@@ -30,7 +30,7 @@ struct subject_region {
     size_t size;
 };
 
-struct subject {
+struct specimen {
     uint8_t *image; /* the file */
     size_t size;
     uint64_t bias;
@@ -44,17 +44,17 @@ struct subject {
     unsigned region_count;
 };
 
-static struct subject subjects[SUBJECTS];
+static struct specimen subjects[SUBJECTS];
 static unsigned subject_count;
 
-static void subject_add_region(struct subject *subject, size_t offset, size_t size)
+static void subject_add_region(struct specimen *subject, size_t offset, size_t size)
 {
     if (subject->region_count < SUBJECT_REGIONS && size > 0 && offset <= subject->size &&
         size <= subject->size - offset)
         subject->regions[subject->region_count++] = (struct subject_region){offset, size};
 }
 
-static void subject_find_regions(struct subject *subject)
+static void subject_find_regions(struct specimen *subject)
 {
     static const char *const known[] = {".debug_", ".eh_frame", ".symtab", ".strtab", ".note"};
     const Elf64_Ehdr *header = (const Elf64_Ehdr *)(void *)subject->image;
@@ -72,7 +72,7 @@ static void subject_find_regions(struct subject *subject)
     subject_add_region(subject, 0, sizeof(Elf64_Ehdr) + header->e_phnum * sizeof(Elf64_Phdr));
 }
 
-static void subject_find_segments(struct subject *subject)
+static void subject_find_segments(struct specimen *subject)
 {
     const Elf64_Ehdr *header = (const Elf64_Ehdr *)(void *)subject->image;
     const Elf64_Phdr *segments = (const Elf64_Phdr *)(void *)(subject->image + header->e_phoff);
@@ -94,13 +94,13 @@ static void subject_find_segments(struct subject *subject)
 
 static void subject_load(const char *path)
 {
-    struct subject *subject = &subjects[subject_count];
+    struct specimen *subject = &subjects[subject_count];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     struct link_map *map = NULL;
     struct stat status;
     void *symbol = module ? dlsym(module, "subject_run") : NULL;
-    xctx_snapshot *(*run)(xctx_snapshot *(*take)(unsigned), unsigned, int);
+    xctx_snapshot *(*run)(xctx_snapshot * (*take)(unsigned), unsigned, int);
 
     EXPECT(fd >= 0 && symbol && dlinfo(module, RTLD_DI_LINKMAP, &map) == 0 && fstat(fd, &status) == 0);
     memcpy(&run, &symbol, sizeof(run));
@@ -138,7 +138,7 @@ static void subject_load_all(void)
 }
 
 /* Copies the file to `image`, of the same size, and damages it by the rest of the input. */
-static inline void subject_damage(const struct subject *subject, struct feed *feed, uint8_t *image)
+static inline void subject_damage(const struct specimen *subject, struct feed *feed, uint8_t *image)
 {
     memcpy(image, subject->image, subject->size);
     while (feed->left > 4) {

@@ -281,9 +281,14 @@ TEST(memory_of_the_process_is_read_only_where_that_is_allowed)
     memory.statics = true;
     CHECK(xctx__memory_read(&memory, MEMORY_STATIC, address, bytes, sizeof(bytes)) == XCTX_SOURCE_LIVE);
     CHECK(memcmp(bytes, writable, sizeof(bytes)) == 0);
-    CHECK(xctx__memory_read(&memory, MEMORY_POINTED, address, bytes, sizeof(bytes)) == XCTX_SOURCE_NOT_CAPTURED);
-    memory.live = true;
+    /* A pointer to something static leads to it; one to the heap does not. */
+    char *heap = strdup("heap");
     CHECK(xctx__memory_read(&memory, MEMORY_POINTED, address, bytes, sizeof(bytes)) == XCTX_SOURCE_LIVE);
+    CHECK(xctx__memory_read(&memory, MEMORY_POINTED, (uintptr_t)heap, bytes, 5) == XCTX_SOURCE_NOT_CAPTURED);
+    memory.live = true;
+    CHECK(xctx__memory_read(&memory, MEMORY_POINTED, (uintptr_t)heap, bytes, 5) == XCTX_SOURCE_LIVE);
+    CHECK(strcmp(bytes, "heap") == 0);
+    free(heap);
     CHECK(xctx__memory_read(&memory, MEMORY_STACK, address, bytes, sizeof(bytes)) == XCTX_SOURCE_NOT_CAPTURED);
     CHECK(xctx__memory_read(&memory, MEMORY_POINTED, 16, bytes, sizeof(bytes)) == XCTX_SOURCE_UNREADABLE);
     CHECK(xctx__memory_read(&memory, MEMORY_POINTED, UINT64_MAX - 2, bytes, 8) == XCTX_SOURCE_UNREADABLE);

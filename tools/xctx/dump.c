@@ -31,14 +31,12 @@ enum {
     TIMEOUT_DEFAULT = 5, /* seconds */
     TIMEOUT_LIMIT = 60,
     STACK_LIMIT = 256 * 1024, /* bytes of each stack */
-    COPY_SIZE = 1 << 20,
 };
 #define SECOND INT64_C(1000000000)
 
 struct dump {
     pid_t pid;
-    int64_t timeout;  /* nanoseconds, for everything */
-    const char *core; /* NULL: the core file is not kept */
+    int64_t timeout; /* nanoseconds, for everything */
     struct report_options report;
     bool help;
 };
@@ -55,9 +53,10 @@ static int print_help(void)
           "return EINTR in its threads. Threads that block signals are named, not shown.\n"
           "\n"
           "Options:\n"
-          "  -j, --json             for programs: an array with an object for each thread\n"
+          "  -j, --json             for programs: one object, its `reports` an array\n"
           "  -H, --html             one page that needs nothing else\n"
-          "  -c, --core=OUT         also keep the core file, for gdb and `xctx show`\n"
+          "  -c, --core=OUT         also write a core file, for gdb and `xctx show`,\n"
+          "                         without what is marked secret\n"
           "  -t, --timeout=SECONDS  how long to wait, up to %d (default %d); also 0.5\n"
           "  -h, --help             this help\n"
           "\n"
@@ -95,7 +94,7 @@ static int parse_option(struct dump *dump, int option, char *argv[])
         dump->report.format = REPORT_HTML;
         return STATUS_OK;
     case 'c':
-        dump->core = optarg;
+        dump->report.core = optarg;
         return STATUS_OK;
     case 't':
         dump->timeout = parse_timeout(optarg);
@@ -249,37 +248,6 @@ static int ask(const struct dump *dump, int file, struct serve_reply *ret_reply)
 
 /* ---- Showing ---- */
 
-/* Copies the core file to a file with a name. */
-static int keep_core(const struct dump *dump, int file)
-{
-    static char buffer[COPY_SIZE];
-    off_t at = 0;
-    ssize_t size = 0;
-    int error = 0;
-
-    /* Memory of a process: for nobody else. */
-    int out = open(dump->core, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (out < 0)
-        error = errno;
-    while (!error && (size = pread(file, buffer, sizeof(buffer), at)) > 0) {
-        for (ssize_t done = 0; done < size && !error;) {
-            ssize_t written = write(out, buffer + done, (size_t)(size - done));
-            if (written < 0 && errno != EINTR)
-                error = errno;
-            done += written > 0 ? written : 0;
-        }
-        at += size;
-    }
-    if (!error && size < 0)
-        error = errno;
-    if (out >= 0 && close(out) != 0 && !error)
-        error = errno;
-    if (!error)
-        return STATUS_OK;
-    complain("dump: %s: %s", dump->core, strerror(error));
-    return STATUS_FAILED;
-}
-
 /* Says which threads are missing: errors are no place for it, and in JSON and HTML there is none. */
 static void print_silent(const struct serve_reply *reply)
 {
@@ -302,8 +270,6 @@ static int show(const struct dump *dump, int file)
     char name[64], path[64];
 
     int status = ask(dump, file, &reply);
-    if (status == STATUS_OK && dump->core)
-        status = keep_core(dump, file);
     if (status != STATUS_OK)
         return status;
     snprintf(name, sizeof(name), "process %d", (int)dump->pid);

@@ -66,13 +66,21 @@ int usage_error(const char *command, const char *format, ...)
     return STATUS_USAGE;
 }
 
+static int reason; /* what standard output failed with, as far as somebody has said so */
+
+void output_failed(int error_number)
+{
+    reason = error_number;
+}
+
 int output_finish(int status)
 {
     /* What failed earlier than now has left its mark in the stream, but not in errno. */
     int failed = ferror(stdout);
     errno = 0;
     if (fclose(stdout) != 0 || failed) {
-        fprintf(stderr, "xctx: standard output: %s\n", errno ? strerror(errno) : "could not be written");
+        reason = reason ? reason : errno;
+        fprintf(stderr, "xctx: standard output: %s\n", reason ? strerror(reason) : "could not be written");
         return status == STATUS_OK ? STATUS_FAILED : status;
     }
     return status;

@@ -18,6 +18,9 @@ __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 /* Complains about how the command was called, and says where help is. `command` may be NULL. Returns STATUS_USAGE. */
 __attribute__((format(printf, 2, 3))) int usage_error(const char *command, const char *format, ...);
 
+/* Says why standard output could not be written, for output_finish() to complain about. */
+void output_failed(int error_number);
+
 /* Ends standard output. Returns `status`, or STATUS_FAILED if something could not be written. */
 int output_finish(int status);
 

@@ -28,6 +28,7 @@ int print_reports(const char *path, const struct report_options *options)
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xctx/inspect.h>
@@ -63,95 +64,62 @@ static int failed(const struct report_options *options, const char *name, int er
     return STATUS_FAILED;
 }
 
-static void write_escaped(const char *text, size_t size)
+/* What failed is standard output, or decoding. */
+static int write_failed(const struct report_options *options, int error)
 {
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] == '&')
-            fputs("&amp;", stdout);
-        else if (text[i] == '"')
-            fputs("&quot;", stdout);
-        else
-            putchar(text[i]);
+    if (!ferror(stdout))
+        return failed(options, options->name, error);
+    output_failed(-error);
+    return STATUS_FAILED;
+}
+
+/* Each report is written as soon as it is there. */
+static int print_text(xctx_snapshot *const snapshots[], size_t count, const struct report_options *options)
+{
+    int error = 0;
+
+    for (size_t i = 0; i < count && !error; i++) {
+        xctx_report *report;
+        error = xctx_inspect(snapshots[i], NULL, &report);
+        if (error)
+            break;
+        /* Like this there is an empty line between two. */
+        error = xctx_reports_write(&report, 1, stdout, XCTX_FORMAT_TEXT);
+        xctx_report_unref(report);
     }
+    return error ? write_failed(options, error) : STATUS_OK;
 }
 
-/* Each report is a page. Several of them become one that has them in frames, and still needs nothing else. */
-static int write_framed(const xctx_report *report)
+/* One object, or one page, of all. */
+static int print_whole(xctx_snapshot *const snapshots[], size_t count, const struct report_options *options)
 {
-    const xctx_thread_state *state = xctx_report_thread_state(report);
-    char *page = NULL;
-    size_t size = 0;
+    xctx_report **reports = calloc(count, sizeof(xctx_report *));
+    int error = reports ? 0 : -ENOMEM;
 
-    FILE *file = open_memstream(&page, &size);
-    if (!file)
-        return -ENOMEM;
-    int error = xctx_report_write(report, file, XCTX_FORMAT_HTML);
-    if (fclose(file) != 0 && !error)
-        error = -ENOMEM;
-    if (!error) {
-        print("<iframe title=\"thread %d\" srcdoc=\"", state && state->present & XCTX_THREAD_IDS ? state->tid : 0);
-        write_escaped(page, size);
-        print("\"></iframe>\n");
-    }
-    free(page);
-    return error;
+    for (size_t i = 0; i < count && !error; i++)
+        error = xctx_inspect(snapshots[i], NULL, &reports[i]);
+    if (!error)
+        error = xctx_reports_write(reports, count, stdout,
+                                   options->format == REPORT_JSON ? XCTX_FORMAT_JSON : XCTX_FORMAT_HTML);
+    for (size_t i = 0; reports && i < count; i++)
+        xctx_report_unref(reports[i]);
+    free(reports);
+    return error ? write_failed(options, error) : STATUS_OK;
 }
 
-static int write_report(const xctx_report *report, const struct report_options *options, size_t index)
+static int save_core(xctx_snapshot *const snapshots[], size_t count, const struct report_options *options)
 {
-    switch (options->format) {
-    case REPORT_JSON:
-        if (index > 0)
-            print(",\n");
-        return xctx_report_write(report, stdout, XCTX_FORMAT_JSON);
-    case REPORT_HTML:
-        return options->all_threads ? write_framed(report) : xctx_report_write(report, stdout, XCTX_FORMAT_HTML);
-    default:
-        if (index > 0)
-            print("\n");
-        return xctx_report_write(report, stdout, XCTX_FORMAT_TEXT);
-    }
-}
+    struct stat status;
+    int error = 0;
 
-static void write_begin(const struct report_options *options)
-{
-    if (options->all_threads && options->format == REPORT_JSON)
-        print("[\n");
-    if (options->all_threads && options->format == REPORT_HTML)
-        print(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>xctx: all threads</title>\n"
-            "<style>iframe { width: 100%%; height: 90vh; border: 0; border-bottom: 1px solid }</style>\n"
-            "</head>\n<body>\n");
-}
-
-static void write_end(const struct report_options *options)
-{
-    if (options->all_threads && options->format == REPORT_JSON)
-        print("]\n");
-    if (options->all_threads && options->format == REPORT_HTML)
-        print("</body>\n</html>\n");
-}
-
-/* Shows one thread. Returns 0 or a negative errno. */
-static int show(xctx_snapshot *snapshot, const struct report_options *options, size_t index)
-{
-    xctx_report *report;
-
-    int error = xctx_inspect(snapshot, NULL, &report);
-    if (error)
-        return error;
-    error = write_report(report, options, index);
-    xctx_report_unref(report);
-    return error;
-}
-
-static int save_core(xctx_snapshot *snapshot, const struct report_options *options)
-{
-    /* Memory of a process: for nobody else. */
-    int fd = open(options->core, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    /* Memory of a process: for nobody else, also if the file is there already. */
+    int fd = open(options->core, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
     if (fd < 0)
         return failed(options, options->core, -errno);
-    int error = xctx_snapshot_write_core(snapshot, fd);
+    if (fstat(fd, &status) != 0 || (S_ISREG(status.st_mode) && fchmod(fd, 0600) != 0))
+        error = -errno;
+    if (!error)
+        error = xctx_snapshots_write_core(snapshots, count, fd);
     if (close(fd) != 0 && !error)
         error = -errno;
     return error ? failed(options, options->core, error) : STATUS_OK;
@@ -165,19 +133,13 @@ int print_reports(const char *path, const struct report_options *options)
     int error = xctx_snapshot_open_all(path, &snapshots, &count);
     if (error)
         return failed(options, options->name, error);
+    size_t wanted = options->all_threads ? count : 1;
     int status = count > 0 ? STATUS_OK : failed(options, options->name, -ENODATA);
     if (status == STATUS_OK && options->core)
-        status = save_core(snapshots[0], options);
-    size_t wanted = options->all_threads ? count : 1;
+        status = save_core(snapshots, wanted, options);
     if (status == STATUS_OK)
-        write_begin(options);
-    for (size_t i = 0; i < wanted && status == STATUS_OK; i++) {
-        error = show(snapshots[i], options, i);
-        if (error)
-            status = failed(options, options->name, error);
-    }
-    if (status == STATUS_OK)
-        write_end(options);
+        status = options->format == REPORT_TEXT ? print_text(snapshots, wanted, options)
+                                                : print_whole(snapshots, wanted, options);
     xctx_snapshot_unref_all(snapshots, count);
     return status;
 }

@@ -15,13 +15,13 @@ enum report_format { REPORT_TEXT, REPORT_JSON, REPORT_HTML };
 struct report_options {
     enum report_format format;
     bool all_threads;    /* else the first one in the file */
-    const char *core;    /* a core file of the first thread to write; NULL: none */
+    const char *core;    /* a core file to write, without what is marked secret; NULL: none */
     const char *command; /* for complaints: "show" */
     const char *name;    /* of what is shown, likewise */
 };
 
-/* Prints what is in the core file `path`. Returns a STATUS_, after complaining if that is not STATUS_OK.
-   In JSON it is one object for one thread, an array if all are wanted. */
+/* Prints what is in the core file `path`. Returns a STATUS_, after complaining if that is not STATUS_OK. JSON and HTML
+   are what xctx_reports_write() makes, also of one thread. */
 int print_reports(const char *path, const struct report_options *options);
 
 #endif

@@ -22,7 +22,7 @@ static int print_help(void)
           "\n"
           "Options:\n"
           "  -a, --all-threads    every thread in the file\n"
-          "  -j, --json           for programs: one object, with --all-threads an array\n"
+          "  -j, --json           for programs: one object, its `reports` an array\n"
           "  -H, --html           one page that needs nothing else\n"
           "  -c, --core=OUT       also write what is shown to a core file of its own,\n"
           "                       without what is marked secret\n"

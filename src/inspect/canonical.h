@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names of C++ in one spelling. Compilers write the arguments of a template each in their own way: "const char *", "0UL",
+ * "long unsigned int" are "char const*", "0ul", "unsigned long" here, which is how demangled names have them, and gdb.
+ */
+#ifndef XCTX_INSPECT_CANONICAL_H
+#define XCTX_INSPECT_CANONICAL_H
+
+#include "arena.h"
+
+/* Adds the name of a class or a function. One that is not understood is added as it is. */
+void xctx__canonical_name(const char *name, struct text *text);
+
+/* Adds the parameters of a function, in brackets. Likewise. */
+void xctx__canonical_parameters(const char *parameters, struct text *text);
+
+#endif
