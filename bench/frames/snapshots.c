@@ -46,7 +46,14 @@ static __attribute__((noinline)) void outermost(bench_loop *loop, long n)
     record[0] = kept;
 }
 
-/* A loop over an operation, below `depth` calls: its body is NAME_below. */
+/* A function that runs NAME_below, which has a loop, below `depth` calls. */
+#define DESCEND(name)                                                                                                  \
+    BENCH_LOOP name(long n)                                                                                            \
+    {                                                                                                                  \
+        outermost(name##_below, n);                                                                                    \
+    }
+
+/* A loop over an operation, there. */
 #define BELOW(name, ...)                                                                                               \
     static __attribute__((noinline, aligned(64))) void name##_below(long n)                                            \
     {                                                                                                                  \
@@ -54,10 +61,7 @@ static __attribute__((noinline)) void outermost(bench_loop *loop, long n)
             __VA_ARGS__                                                                                                \
         }                                                                                                              \
     }                                                                                                                  \
-    BENCH_LOOP name(long n)                                                                                            \
-    {                                                                                                                  \
-        outermost(name##_below, n);                                                                                    \
-    }
+    DESCEND(name)
 
 #define TAKE(name, capture)                                                                                            \
     BELOW(name, {                                                                                                      \
@@ -66,18 +70,18 @@ static __attribute__((noinline)) void outermost(bench_loop *loop, long n)
         xctx_snapshot_unref(snapshot);                                                                                 \
     })
 
-/* Into reserved memory. Reserving it, and giving it back, is measured apart and subtracted. */
+/* Into reserved memory, which is emptied each time: what it holds is overwritten then. */
 #define FILL(name, capture)                                                                                            \
-    BELOW(name, {                                                                                                      \
+    static __attribute__((noinline, aligned(64))) void name##_below(long n)                                            \
+    {                                                                                                                  \
         xctx_snapshot *snapshot = xctx_snapshot_reserve(capture, 0);                                                   \
-        bench_check(xctx_snapshot_fill(snapshot, capture, NULL) == 0, "xctx_snapshot_fill");                           \
+        for (long i = 0; i < n; i++) {                                                                                 \
+            bench_check(xctx_snapshot_fill(snapshot, capture, NULL) == 0, "xctx_snapshot_fill");                       \
+            bench_check(xctx_snapshot_reset(snapshot) == 0, "xctx_snapshot_reset");                                    \
+        }                                                                                                              \
         xctx_snapshot_unref(snapshot);                                                                                 \
-    })                                                                                                                 \
-    BELOW(name##_reserve, {                                                                                            \
-        xctx_snapshot *snapshot = xctx_snapshot_reserve(capture, 0);                                                   \
-        bench_check(snapshot != NULL, "xctx_snapshot_reserve");                                                        \
-        xctx_snapshot_unref(snapshot);                                                                                 \
-    })
+    }                                                                                                                  \
+    DESCEND(name)
 
 #define BYTES (XCTX_CAPTURE_STACK | XCTX_CAPTURE_REGISTERS | XCTX_CAPTURE_LOCALS)
 
@@ -99,6 +103,12 @@ BELOW(copy_plain, {
     xctx_context *context = xctx_copy_current_with(0);
     bench_check(context != NULL, "xctx_copy_current_with");
     xctx_unref(context);
+})
+
+BELOW(use_backtrace, {
+    uintptr_t addresses[ADDRESSES_MOST];
+    bench_check(xctx_backtrace(addresses, (size_t)frames) == (size_t)frames, "xctx_backtrace");
+    bench_use(addresses);
 })
 
 BELOW(use_libc, {
@@ -188,29 +198,26 @@ static void find_peers(void)
         .name = name_, .run = {ours_, peer_}, .peer_name = peer_name_, .setup = open_stack, .teardown = close_stack,   \
         .kind = frames_, .variables = bytes_, __VA_ARGS__                                                              \
     }
-#define FILLED(name_) .base = {name_##_reserve, NULL}
 
 static const bench_row *rows(int *ret_count)
 {
     static const bench_row rows[] = {
-        ROW("16 addresses, reserved", fill_addresses, use_libc, LIBC, 16, 0, .must = 0.10, FILLED(fill_addresses)),
-        ROW("64 addresses, reserved", fill_addresses, use_libc, LIBC, 64, 0, .must = 0.10, FILLED(fill_addresses)),
-        ROW("16 addresses, take + unref", take_addresses, use_libc, LIBC, 16, 0, .must = 0.10),
-        ROW("64 addresses, take + unref", take_addresses, use_libc, LIBC, 64, 0, .must = 0.10),
-        ROW("16 frames, reserved", fill_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 1.0, .goal = 0.50,
-            FILLED(fill_addresses)),
-        ROW("64 frames, reserved", fill_addresses, use_libunwind, LIBUNWIND, 64, 0, .must = 1.0, .goal = 0.50,
-            FILLED(fill_addresses)),
-        ROW("16 frames, take + unref", take_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 1.0, .goal = 0.50),
-        ROW("registers, reserved", fill_registers, use_getcontext, "getcontext()", 16, 0, .must = 1.0,
-            FILLED(fill_registers)),
-        ROW("+ stack, 4 KiB, reserved", fill_bytes, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, .must = 1.0,
-            FILLED(fill_bytes)),
-        ROW("+ stack, 4 KiB, take", take_bytes, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, .must = 1.0),
-        ROW("15 KiB of 64 frames, take", take_bytes, use_getcontext_and_memcpy, GETCONTEXT, 64, 15360, .goal = 1.0),
-        ROW("4 KiB and thread state", take_state, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, ),
+        ROW("backtrace, 16 frames", use_backtrace, use_libc, LIBC, 16, 0, .must_value = 20),
+        ROW("backtrace, 64 frames", use_backtrace, use_libc, LIBC, 64, 0, .must = 0.10),
+        ROW("backtrace, 16", use_backtrace, use_libunwind, LIBUNWIND, 16, 0, .must = 0.20),
+        ROW("backtrace, 64", use_backtrace, use_libunwind, LIBUNWIND, 64, 0, .must = 0.20),
+        ROW("16 addresses, fill + reset", fill_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 1.0, .goal = 0.20),
+        ROW("64 addresses, fill + reset", fill_addresses, use_libunwind, LIBUNWIND, 64, 0, .must = 1.0, .goal = 0.20),
+        ROW("16 addresses, take + unref", take_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 1.0, .goal = 0.20),
+        ROW("registers, fill + reset", fill_registers, use_getcontext, "getcontext()", 16, 0, .must = 1.0),
+        ROW("+ stack, 4 KiB, fill + reset", fill_bytes, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096,
+            .must_value = 80),
+        ROW("+ stack, 4 KiB, take + unref", take_bytes, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, .must = 1.0),
+        ROW("15 KiB of 64 frames, take", take_bytes, use_getcontext_and_memcpy, GETCONTEXT, 64, 15360,
+            .must_value = 350),
+        ROW("4 KiB and thread state", take_state, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, .must_value = 1500),
         ROW("4 KiB, state, SIMD: all", take_all, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096, ),
-        ROW("copy with 16 addresses, 8", copy_stack, copy_plain, "a copy without", 16, 0, .goal = 2.5, .slack = 20),
+        ROW("copy with 16 addresses, 8", copy_stack, copy_plain, "a copy without", 16, 0, .must = 2.5, .slack = 20),
     };
     static bench_row filled[sizeof(rows) / sizeof(rows[0])];
     find_peers();

@@ -17,6 +17,11 @@
 #ifndef XCTX_VAR_H
 #define XCTX_VAR_H
 
+/* g++ warns of each option that a definition leaves out, and can be told not to only so. */
+#if defined(__cplusplus) && defined(__GNUC__) && !defined(__clang__) && !defined(XCTX_CHECK_HEADERS)
+#pragma GCC system_header
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 

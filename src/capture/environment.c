@@ -45,14 +45,16 @@ __attribute__((constructor(103))) static void load(void)
     bool complained = false;
 
     while (wish && *wish) {
-        size_t length = strcspn(wish, ",");
+        wish += strspn(wish, " ");
+        size_t length = strcspn(wish, ", ");
         unsigned named = capture_named(wish, length);
         if (!named && length > 0 && !complained) {
             complain(wish, length);
             complained = true;
         }
         capture |= named;
-        wish += length + (wish[length] == ',');
+        wish += length;
+        wish += strspn(wish, " ,");
     }
     if (capture)
         xctx_set_default_capture(capture);

@@ -19,13 +19,16 @@
 /* Overwrites memory in a way that is not optimised away. */
 static inline void wipe(void *memory, size_t size)
 {
-    enum { SMALL = 256 };
+    enum { SMALL = 256, PART = 32 };
+    uint8_t *at = memory;
 
-    if (size > SMALL)
-        memset(memory, 0, size);
-    else /* a call costs more; all that is wiped is made of words */
-        for (size_t i = 0; i < size / sizeof(uint64_t); i++)
-            ((volatile uint64_t *)memory)[i] = 0;
+    /* A call costs more than so little. */
+    for (; size <= SMALL && size >= PART; size -= PART, at += PART) {
+        memset(at, 0, PART);
+        __asm__ volatile("" : : "r"(at) : "memory");
+    }
+    if (size)
+        memset(at, 0, size);
     __asm__ volatile("" : : "r"(memory) : "memory");
 }
 
@@ -100,7 +103,10 @@ xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room)
 /* Of what was captured nothing shall stay in memory: what is in the structure, */
 static void wipe_structure(xctx_snapshot *snapshot)
 {
-    wipe(snapshot->pcs, snapshot->pc_count * sizeof(snapshot->pcs[0]));
+    enum { PART = 4 }; /* of which the array is made */
+    size_t count = (snapshot->pc_count + PART - 1u) / PART * PART;
+
+    wipe(snapshot->pcs, count * sizeof(snapshot->pcs[0]));
     if (snapshot->registers.known)
         wipe(&snapshot->registers, sizeof(snapshot->registers));
     if (snapshot->captured & XCTX_CAPTURE_STATE)

@@ -56,19 +56,22 @@ static void copy_stack(uint8_t *to, uintptr_t from, size_t size)
 NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t frame, uintptr_t high, uintptr_t *pcs,
                                         size_t max)
 {
-    size_t count = 1;
+    enum { RECORD = 2 * sizeof(uintptr_t) };
+    const uintptr_t last = high >= RECORD ? high - RECORD : 0; /* where a record may be at most */
+    uintptr_t *to = pcs;
+    uintptr_t *const end = pcs + max;
 
-    pcs[0] = pc;
-    while (count < max && frame >= low && frame < high && high - frame >= 2 * sizeof(uintptr_t) &&
-           frame % sizeof(uintptr_t) == 0) {
+    *to++ = pc;
+    while (to < end && frame >= low && frame <= last && frame % sizeof(uintptr_t) == 0) {
         const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
-        if (!record[1])
+        uintptr_t next = record[0], address = record[1];
+        if (!address)
             break;
-        pcs[count++] = record[1];
-        low = frame + 2 * sizeof(uintptr_t);
-        frame = record[0];
+        *to++ = address;
+        low = frame + RECORD;
+        frame = next;
     }
-    return count;
+    return (size_t)(to - pcs);
 }
 
 NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
@@ -173,7 +176,7 @@ static int take_variables(xctx_snapshot *snapshot, struct slot *slot)
     if (XCTX__LIKELY(current && slot->pin == current))
         snapshot->root = xctx__map_ref(slot, slot->pin_map);
     else if (current)
-        snapshot->root = xctx__context_share(slot, current);
+        snapshot->root = xctx__context_share_current(slot, current);
     else
         snapshot->root = xctx__map_ref(slot, &xctx__map_empty);
     return snapshot->root ? 0 : -ENOMEM;

@@ -88,9 +88,10 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
 static inline void context_destroy(struct slot *slot, xctx_context *context)
 {
     struct map *root = context->root;
+    struct xctx_snapshot *snapshot = context->snapshot;
 
     if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !xctx__has_record(slot) || context->owed ||
-                       context->extra || context->snapshot)) {
+                       context->extra)) {
         destroy_slowly(slot, context);
         return;
     }
@@ -98,10 +99,12 @@ static inline void context_destroy(struct slot *slot, xctx_context *context)
         slot->pin_dropped++;
         context_clear(context);
         slot->spare = context;
+        if (XCTX__UNLIKELY(snapshot))
+            xctx_snapshot_unref(snapshot); /* last: it may call the user's code */
         return;
     }
     /* Acquire: see the last reads of those who gave their reference back before. */
-    if (atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
+    if (!snapshot && atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
         xctx__map_put_spare(slot->record, root)) {
         context_clear(context);
         slot->spare = context;
@@ -247,6 +250,25 @@ xctx_context *xctx__context_copy_new(struct slot *slot, const xctx_context *cont
     return map ? inherit(create_or_unref(slot, slot->record, map), context) : NULL;
 }
 
+struct map *xctx__context_share_current(struct slot *slot, xctx_context *context)
+{
+    struct map *map = slot->root;
+
+    /* The quick way takes a pinned map for a copy that carries no snapshot. */
+    if (context->lets || context->snapshot)
+        return xctx__context_share(slot, context);
+    if (context->owed == 0)
+        pin_map(slot->record, context, map);
+    if (slot->pin != context || slot->pin_copied >= XCTX__PIN_BATCH)
+        xctx__pin_use(slot, context);
+    if (context->owed > -PIN / 2) {
+        atomic_fetch_add_explicit(&map->refs, PIN, memory_order_relaxed);
+        context->owed -= PIN;
+    }
+    slot->pin_copied++;
+    return map;
+}
+
 /* Of the current context, whatever its state. */
 static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
 {
@@ -264,15 +286,7 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
         xctx__context_unensure(slot, before);
         return NULL;
     }
-    if (context->owed == 0)
-        pin_map(record, context, map);
-    if (slot->pin != context || slot->pin_copied >= XCTX__PIN_BATCH)
-        xctx__pin_use(slot, context);
-    if (context->owed > -PIN / 2) {
-        atomic_fetch_add_explicit(&map->refs, PIN, memory_order_relaxed);
-        context->owed -= PIN;
-    }
-    slot->pin_copied++;
+    xctx__context_share_current(slot, context);
     return copy;
 }
 

@@ -117,6 +117,9 @@ void xctx__context_unensure(struct slot *slot, const xctx_context *before);
    NULL: no memory. */
 struct map *xctx__context_share(struct slot *slot, xctx_context *context);
 
+/* The same of the current context, counted as a copy would be; NULL only if there are open bindings, and no memory. */
+struct map *xctx__context_share_current(struct slot *slot, xctx_context *context);
+
 /* Gives the current context another map, which nobody else refers to; takes the caller's reference. `lets` is added to
    the number of open bindings. */
 void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets);

@@ -365,12 +365,12 @@ void xctx__canonical_name(const char *name, struct text *text)
         xctx__text_string(text, name);
 }
 
-static bool parse_list(struct parser *parser)
+static bool parse_function(struct parser *parser)
 {
-    return take(parser, "(") && parse_parameters(parser);
+    return parse_name(parser) && take(parser, "(") && parse_parameters(parser);
 }
 
-void xctx__canonical_parameters(const char *parameters, struct text *text)
+void xctx__canonical_function(const char *function, struct text *text)
 {
-    rewrite(parameters, parse_list, text);
+    rewrite(function, parse_function, text);
 }

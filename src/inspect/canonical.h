@@ -8,10 +8,10 @@
 
 #include "arena.h"
 
-/* Adds the name of a class or a function. One that is not understood is added as it is. */
+/* Adds the name of a class, or of a function without its parameters. One that is not understood is added as it is. */
 void xctx__canonical_name(const char *name, struct text *text);
 
-/* Adds the parameters of a function, in brackets. Likewise. */
-void xctx__canonical_parameters(const char *parameters, struct text *text);
+/* Adds the name of a function with its parameters. Likewise. */
+void xctx__canonical_function(const char *function, struct text *text);
 
 #endif

@@ -122,12 +122,23 @@ static uint64_t auxiliary(const struct core_file *file, uint64_t type)
     return 0;
 }
 
+/* Whether a file that has one mapping is loaded: programs also read such files by mapping them whole. */
+static bool is_loaded(const struct headers *headers, size_t mappings)
+{
+    size_t segments = 0;
+
+    for (int i = 0; i < headers->file.e_phnum; i++)
+        segments += headers->segment[i].p_type == PT_LOAD;
+    return mappings > 1 || segments <= 1;
+}
+
 /* The mapped file `index` and those that belong to the same module. False: no memory. */
 static bool add_mapped(struct modules *modules, size_t index)
 {
     const struct core_file *file = modules->file;
     const struct core_module *mapped = &file->modules[index];
     uint64_t end = mapped->end;
+    size_t mappings = 1;
     struct headers headers;
 
     struct module *module = add(modules, mapped->path, mapped->start);
@@ -138,16 +149,17 @@ static bool add_mapped(struct modules *modules, size_t index)
         if (next->offset == 0 || strcmp(next->path, mapped->path) != 0)
             break;
         end = next->end;
+        mappings++;
     }
     module->end = end;
     bool in_core = read_headers(file, module->start, &headers);
-    if (in_core || read_file_headers(module, &headers)) {
+    if ((in_core || read_file_headers(module, &headers)) && is_loaded(&headers, mappings)) {
         read_range(&headers, module);
         if (in_core)
             read_id(file, &headers, module);
         return true;
     }
-    /* No ELF file. */
+    /* No ELF file, or not loaded. */
     modules->loaded = module->next;
     xctx__module_destroy(module);
     return true;

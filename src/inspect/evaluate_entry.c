@@ -179,10 +179,13 @@ static bool call_enters(const struct place *place, const struct place *caller, D
     Dwarf_Attribute attribute;
     Dwarf_Addr entry, called;
     struct number target = {0};
+    struct call_target code;
 
     if (!xctx__function_entry(&function, &entry))
         return false;
     if (xctx__call_origin(call_site, &origin)) {
+        if (xctx__call_target(place->memory, caller->module, &origin, &code))
+            return code.address == entry + place->bias;
         if (!same_source(&origin, &function))
             return false;
         if (caller->module == place->module && xctx__function_entry(&origin, &called))

@@ -374,23 +374,43 @@ static const struct symbol *symbol_named(struct module *module, const char *name
     return found;
 }
 
+/* Among all modules. The list of this process is in the order in which the dynamic linker looks; that of a core file is
+   not: there must be only one. */
+static const struct symbol *exported(struct modules *modules, const xctx_snapshot *snapshot, const char *name,
+                                     struct module **ret_module, bool *ret_several)
+{
+    uint64_t epoch = epoch_of(snapshot);
+    const struct symbol *found = NULL;
+    bool several = false;
+
+    *ret_several = false;
+    for (struct module *module = modules->loaded; module && !(found && !modules->file); module = module->next) {
+        if ((!module->permanent && !is_in(module, epoch) && epoch < modules->epoch) || !xctx__module_open(module))
+            continue;
+        const struct symbol *symbol = symbol_named(module, name, true, &several);
+        if (!symbol)
+            continue;
+        *ret_several = several || found;
+        *ret_module = module;
+        found = symbol;
+    }
+    return found;
+}
+
 bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
                             Dwfl_Module **ret_module, uint64_t *ret_address)
 {
-    struct module *own = xctx__module_of(from);
-    uint64_t epoch = epoch_of(snapshot);
+    struct module *module = xctx__module_of(from);
     bool several;
-    const struct symbol *symbol = symbol_named(own, name, false, &several);
+    const struct symbol *symbol = symbol_named(module, name, false, &several);
 
-    *ret_module = from;
-    for (struct module *module = modules->loaded; module && !symbol; module = module->next) {
-        if ((!module->permanent && !is_in(module, epoch) && epoch < modules->epoch) || !xctx__module_open(module))
-            continue;
+    if (!symbol && (module->program || modules->file))
         symbol = symbol_named(module, name, true, &several);
-        *ret_module = module->dwfl_module;
-    }
+    if (!symbol)
+        symbol = exported(modules, snapshot, name, &module, &several);
     if (!symbol || several || !symbol->function)
         return false;
+    *ret_module = module->dwfl_module;
     *ret_address = symbol->address;
     return true;
 }

@@ -108,7 +108,10 @@ static void render_reference(struct render *render, Dwarf_Die *type, const struc
     }
     if (!synthetic && !xctx__render_fetch(render, address, size, MEMORY_POINTED, &there))
         return;
+    /* There are no references to references, but in damaged debug information: to themselves. */
+    render->follow = false;
     xctx__render_value(render, &target, &there);
+    render->follow = follow;
 }
 
 static void render_pointer(struct render *render, Dwarf_Die *type, const struct value *value)

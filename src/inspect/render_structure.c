@@ -273,6 +273,15 @@ static void render_static(struct render *render, Dwarf_Die *member, Dwarf_Die *t
 
 /* ---- members ---- */
 
+/* Compilers leave types out that are defined elsewhere, too. */
+static void render_no_member(struct render *render, Dwarf_Die *type)
+{
+    Dwarf_Die stripped;
+    bool incomplete = xctx__type_strip(type, &stripped) && xctx__die_flag(&stripped, DW_AT_declaration);
+
+    xctx__text_string(render->text, incomplete ? "<incomplete type>" : "<unsupported>");
+}
+
 static void render_member(struct render *render, Dwarf_Die *member, const struct value *value, bool is_static)
 {
     Dwarf_Die type;
@@ -298,7 +307,7 @@ static void render_member(struct render *render, Dwarf_Die *member, const struct
             xctx__text_string(render->text, "<unsupported>");
     } else if (!xctx__source_has_value(xctx__type_size(render->place, &type, &size)) ||
                !xctx__source_has_value(locate_part(render, member, value, size, &part))) {
-        xctx__text_string(render->text, "<unsupported>");
+        render_no_member(render, &type);
     } else {
         xctx__render_value(render, &type, &part);
     }
@@ -330,10 +339,8 @@ static void render_no_base(struct render *render, Dwarf_Die *base, enum xctx_sou
 {
     if (xctx__die_flag(base, DW_AT_declaration))
         xctx__text_string(render->text, "<incomplete type>");
-    else if (source == XCTX_SOURCE_UNREADABLE)
-        xctx__text_string(render->text, "<invalid address>");
     else
-        xctx__text_string(render->text, source == XCTX_SOURCE_UNSUPPORTED ? "<unsupported>" : "<unavailable>");
+        xctx__text_string(render->text, source == XCTX_SOURCE_UNSUPPORTED ? "<unsupported>" : "<invalid address>");
 }
 
 static void render_base_class(struct render *render, Dwarf_Die *inheritance, const struct value *value,

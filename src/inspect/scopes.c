@@ -91,17 +91,6 @@ static bool find_innermost(struct search *search, Dwarf_Die *parent, int depth, 
     return false;
 }
 
-bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
-{
-    struct search search = {.pc = pc, .steps = SCOPE_STEPS, .outer = true};
-
-    if (find_innermost(&search, unit, 0, ret_scope))
-        return true;
-    /* Also in functions that are written within another one, or in a class within one. */
-    search.outer = false;
-    return dwarf_srclang(unit) != DW_LANG_Mips_Assembler && find_innermost(&search, unit, 0, ret_scope);
-}
-
 /* Assemblers make a function of each of several names that one address has. gdb takes the last. */
 static bool find_last(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
 {
@@ -117,6 +106,19 @@ static bool find_last(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
         }
     } while (dwarf_siblingof(&child, &child) == 0);
     return found;
+}
+
+bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope)
+{
+    struct search search = {.pc = pc, .steps = SCOPE_STEPS, .outer = true};
+
+    if (dwarf_srclang(unit) == DW_LANG_Mips_Assembler)
+        return find_last(unit, pc, ret_scope);
+    if (find_innermost(&search, unit, 0, ret_scope))
+        return true;
+    /* Also in functions that are written within another one, or in a class within one. */
+    search.outer = false;
+    return find_innermost(&search, unit, 0, ret_scope);
 }
 
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes)

@@ -208,12 +208,12 @@ const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *funct
         return linkage;
     if (!xctx__die_is_cxx(function))
         return xctx__die_name(function);
-    struct text parameters = {.limit = 64 * 1024};
-    xctx__type_qualified(function, &text);
-    xctx__type_parameters(function, &parameters);
-    if (parameters.bytes)
-        xctx__canonical_parameters(parameters.bytes, &text);
-    xctx__text_destroy(&parameters);
+    struct text whole = {.limit = 64 * 1024};
+    xctx__type_qualified(function, &whole);
+    xctx__type_parameters(function, &whole);
+    if (whole.bytes && !whole.full)
+        xctx__canonical_function(whole.bytes, &text);
+    xctx__text_destroy(&whole);
     const char *name = text.full || !text.bytes ? NULL : xctx__arena_string(place->arena, text.bytes);
     xctx__text_destroy(&text);
     return name;
@@ -254,20 +254,6 @@ static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_fu
     return found;
 }
 
-/* A function's name, of which the symbol at its beginning is known as well: mangled names say more of a function than
-   its debug information does, if that does not have them. */
-static const char *function_name(const struct place *place, Dwarf_Die *function, const struct symbol *symbol,
-                                 uint64_t start)
-{
-    bool mangled = symbol->name && symbol->address == start && strncmp(symbol->name, "_Z", 2) == 0;
-    Dwarf_Attribute attribute;
-
-    if (!mangled || xctx__die_attribute(function, DW_AT_linkage_name, &attribute))
-        return xctx__symbol_of_function(place, function);
-    const char *plain = xctx__demangle(place->arena, symbol->name);
-    return plain ? skip_return_type(plain) : NULL;
-}
-
 bool xctx__symbol_at(const struct place *place, uint64_t address, const char **ret_name, uint64_t *ret_offset)
 {
     Dwfl_Module *module = xctx__modules_find(place->memory->modules, place->memory->snapshot, address);
@@ -282,7 +268,7 @@ bool xctx__symbol_at(const struct place *place, uint64_t address, const char **r
     if (symbol.size == 0 && !section.code)
         symbol.name = NULL;
     if (section.code && function_at(module, address, &function, &start))
-        name = function_name(place, &function, &symbol, start);
+        name = xctx__symbol_of_function(place, &function);
     if (symbol.name && (!name || symbol.address > start)) {
         name = symbol_name(place->arena, symbol.name);
         start = symbol.address;

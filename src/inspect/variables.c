@@ -173,6 +173,24 @@ static bool is_form_of(Dwarf_Die *die, Dwarf_Die *abstract)
     return false;
 }
 
+/* Whether a scope has another form of the same entry before this one: gcc makes several of a parameter that it knows the
+   value of. */
+static bool is_again(Dwarf_Die *scope, Dwarf_Die *die)
+{
+    unsigned left = CHILDREN;
+    Dwarf_Die origin, other, other_origin;
+
+    if (!origin_of(die, &origin) || dwarf_child(scope, &other) != 0)
+        return false;
+    do {
+        if (other.addr == die->addr)
+            return false;
+        if (origin_of(&other, &other_origin) && other_origin.addr == origin.addr)
+            return true;
+    } while (--left > 0 && dwarf_siblingof(&other, &other) == 0);
+    return false;
+}
+
 static int visit_scope(struct visitor *visitor, Dwarf_Die *scope)
 {
     unsigned left = CHILDREN;
@@ -183,7 +201,7 @@ static int visit_scope(struct visitor *visitor, Dwarf_Die *scope)
     if (result != 0 || dwarf_child(scope, &die) != 0)
         return result;
     do {
-        if (!has_abstract || !is_form_of(&die, &abstract))
+        if (!has_abstract || !is_form_of(&die, &abstract) || is_again(scope, &die))
             result = visit_entry(visitor, &die, false);
     } while (result == 0 && --left > 0 && dwarf_siblingof(&die, &die) == 0);
     return result;

@@ -419,7 +419,8 @@ static void write_registers(struct pen *pen, const xctx_report *report)
     unsigned columns = ((pen->width > 0 ? pen->width : WIDTH) - 2) / (REGISTER_NAME + cell);
     char value[XCTX__WORD];
 
-    if (count == 0)
+    /* Whoever asked for locals alone has some, too, but did not want to see them. */
+    if (count == 0 || !(xctx_report_captured(report) & XCTX_CAPTURE_REGISTERS))
         return;
     pen_line(pen);
     write_heading(pen, "Registers");

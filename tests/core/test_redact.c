@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Core files without what is marked secret in debug information. */
+#include <sys/syscall.h>
+
 #include "core_support.h"
 
 struct vault_key {
@@ -144,6 +146,104 @@ TEST(raw_core_is_redacted_when_it_is_opened_and_written_again)
     free(raw.bytes);
     xctx_snapshot_unref_all(opened, count);
     xctx_snapshot_unref(snapshot);
+}
+
+/* A thread that waits for its end with secrets on its stack, and one that nobody marked. */
+struct keeper {
+    sem_t ready, end;
+    atomic_int tid;
+};
+
+static ON_STACK void *keep_secrets(void *arg)
+{
+    struct keeper *keeper = arg;
+    unsigned char password[32], plain[32];
+    fill(password, sizeof(password), PASSWORD);
+    fill(plain, sizeof(plain), PLAIN);
+    atomic_store(&keeper->tid, (int)syscall(SYS_gettid));
+    CHECK(sem_post(&keeper->ready) == 0);
+    sem_wait_for(&keeper->end);
+    __asm__ volatile("" : : "r"(password), "r"(plain) : "memory");
+    return NULL;
+}
+
+static struct image write_all_redacted(xctx_snapshot *const snapshots[], size_t count)
+{
+    int fd = memory_file();
+    assert_int_equal(xctx_snapshots_write_core(snapshots, count, fd), 0);
+    struct image image = image_of(fd);
+    close(fd);
+    return image;
+}
+
+static void check_of_two(const struct image *image)
+{
+    xctx_snapshot **opened = NULL;
+    size_t count = 0;
+    assert_false(has(image, PASSWORD));
+    assert_false(has(image, KEY));
+    assert_false(has(image, IN_FUNCTION));
+    assert_false(has(image, GLOBAL));
+    assert_true(has(image, PLAIN));
+    assert_int_equal(open_image(image, &opened, &count), 0);
+    assert_int_equal(count, 2);
+    xctx_snapshot_unref_all(opened, count);
+}
+
+TEST(core_of_several_threads_has_nothing_that_is_marked_in_any)
+{
+    struct keeper keeper;
+    xctx_snapshot *snapshots[2], **opened = NULL;
+    size_t count = 0;
+    if (TEST_TSAN)
+        skip(); /* it keeps signals back */
+    mark();
+    fill(global_key.bytes, sizeof(global_key.bytes), GLOBAL);
+    CHECK(sem_init(&keeper.ready, 0, 0) == 0 && sem_init(&keeper.end, 0, 0) == 0);
+    pthread_t thread = spawn(keep_secrets, &keeper);
+    sem_wait_for(&keeper.ready);
+    assert_int_equal(xctx_snapshot_take_thread(keeper.tid, XCTX_CAPTURE_ALL, -1, &snapshots[1]), 0);
+    snapshots[0] = take_with_secrets();
+    struct image raw = write_image(snapshots, 2, NULL, 0, XCTX_CORE_RAW);
+    assert_true(has(&raw, PASSWORD));
+    struct image image = write_all_redacted(snapshots, 2);
+    check_of_two(&image);
+    free(image.bytes);
+    /* The other thread alone, and both as whoever got the raw file writes them. */
+    image = write_all_redacted(&snapshots[1], 1);
+    assert_false(has(&image, PASSWORD));
+    assert_true(has(&image, PLAIN));
+    free(image.bytes);
+    assert_int_equal(open_image(&raw, &opened, &count), 0);
+    image = write_all_redacted(opened, count);
+    check_of_two(&image);
+    free(image.bytes);
+    free(raw.bytes);
+    xctx_snapshot_unref_all(opened, count);
+    CHECK(sem_post(&keeper.end) == 0);
+    join(thread);
+    xctx_snapshot_unref(snapshots[0]);
+    xctx_snapshot_unref(snapshots[1]);
+}
+
+TEST(snapshots_of_several_processes_are_refused_in_one_core)
+{
+    xctx_snapshot *snapshots[2] = {xctx_snapshot_take(XCTX_CAPTURE_ALL)}, **opened = NULL;
+    size_t count = 0;
+    int fd = memory_file();
+    struct image raw = write_one(snapshots[0]);
+    assert_int_equal(open_image(&raw, &opened, &count), 0);
+    snapshots[1] = opened[0];
+    assert_int_equal(xctx_snapshots_write_core(snapshots, 2, fd), -EINVAL);
+    assert_int_equal(xctx_snapshots_write_core(snapshots, 0, fd), -EINVAL);
+    assert_int_equal(xctx_snapshots_write_core(NULL, 1, fd), -EINVAL);
+    snapshots[1] = NULL;
+    assert_int_equal(xctx_snapshots_write_core(snapshots, 2, fd), -EINVAL);
+    assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+    close(fd);
+    free(raw.bytes);
+    xctx_snapshot_unref_all(opened, count);
+    xctx_snapshot_unref(snapshots[0]);
 }
 
 TEST(writing_nothing_is_refused)

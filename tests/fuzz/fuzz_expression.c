@@ -93,7 +93,7 @@ static bool scene_find_function(struct scene *scene, Dwarf *dwarf)
 /* Bytes are read so that the sanitizer sees it. */
 static void check_location(const struct location *location)
 {
-    static volatile uint8_t sum;
+    static volatile uint8_t sum __attribute__((unused));
 
     EXPECT(location->count <= XCTX__PIECES);
     for (size_t i = 0; i < location->count; i++) {

@@ -46,6 +46,9 @@ def frames():
             'signal': frame.type() == gdb.SIGTRAMP_FRAME,
             # A function that left by a jump to the one above it: found by way of the call sites.
             'tail': frame.type() == gdb.TAILCALL_FRAME,
+            # What the linker knows of that function, with the file that it is in.
+            'symbol': gdb.execute(f'info symbol {int(frame.function().value().address)}', to_string=True)
+                      if frame.type() == gdb.TAILCALL_FRAME and frame.function() else '',
             'why': gdb.frame_stop_reason_string(frame.unwind_stop_reason()),
             'parameters': variables('info args') if frame.function() else [],
             'locals': variables('info locals') if frame.function() else [],

@@ -140,26 +140,36 @@ has output 'purpose = 0x[0-9a-f]+ "the reader"' "$output"
 release
 end
 
-begin 'JSON: an array with an object for each thread'
+begin 'JSON: one object with a report of each thread, as the schema says'
 launch "$xctx" run --capture=locals "$work/program"
 call dump --json "$child"
 is status 0 "$status"
 is threads 'reader main' "$(python3 -c '
 import json, sys
-reports = json.load(sys.stdin)
-names = [[frame.get("function") for frame in report["frames"]] for report in reports]
+whole = json.load(sys.stdin)
+assert whole["version"] == 1
+names = [[frame.get("function") for frame in report["frames"]] for report in whole["reports"]]
 assert len(names) == 2
 print(*(next(name for name in frames if name in ("main", "reader")) for frames in sorted(names, key=len, reverse=True)))
 ' <<<"$output" 2>&1)"
+printf '%s\n' "$output" >"$work/json"
+problems=$(python3 tests/tools/check_report_schema.py docs/report-schema.json "$work/json" 2>&1)
+case $? in
+0 | 77) ;;
+*) is schema '' "$problems" ;;
+esac
 release
 end
 
-begin 'HTML: one page with a frame for each thread'
+begin 'HTML: one page with both threads'
 launch "$xctx" run "$work/program"
 call dump --html "$child"
 is status 0 "$status"
-is pages 1 "$(grep -c '^<!DOCTYPE html>' <<<"$output")"
-is frames 2 "$(grep -c '^<iframe ' <<<"$output")"
+is pages 1 "$(grep -ic '<!doctype html>' <<<"$output")"
+has page 'wait_for_byte' "$output"
+has page '>main<' "$output"
+printf '%s\n' "$output" >"$work/page"
+is problems '' "$(python3 tests/tools/check_page.py "$work/page" 2>&1)"
 release
 end
 
@@ -179,6 +189,99 @@ if command -v gdb >/dev/null; then
     has backtrace 'wait_for_byte \(depth=2\)' "$backtrace"
     has backtrace 'main \(argc=1' "$backtrace"
 fi
+end
+
+build secrets <<'C'
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of the library that `xctx run` puts into the program. */
+extern int xctx_redact(int what, const char *pattern) __attribute__((weak));
+
+static pthread_barrier_t started;
+static int channel[2];
+
+/* The same in the file only if the bytes of the variables are. */
+static void fill(volatile char *text, char first)
+{
+    for (int i = 0; i < 15; i++)
+        text[i] = (char)(first + i);
+    text[15] = 0;
+}
+
+static void *work(void *arg)
+{
+    char password[16], plain[16], byte;
+    fill(password, 'A');
+    fill(plain, 'a');
+    pthread_barrier_wait(&started);
+    if (read(channel[0], &byte, 1) != 1)
+        arg = password;
+    return arg && plain[0] && password[0] ? arg : NULL;
+}
+
+int main(void)
+{
+    pthread_t thread;
+    char line[16];
+    if (!xctx_redact || xctx_redact(0, "password") || pipe(channel) || pthread_barrier_init(&started, NULL, 2) ||
+        pthread_create(&thread, NULL, work, NULL))
+        return 1;
+    pthread_barrier_wait(&started);
+    puts("ready");
+    fflush(stdout);
+    while (read(0, line, sizeof(line)) > 0)
+        ;
+    return write(channel[1], "a", 1) != 1 || pthread_join(thread, NULL);
+}
+C
+
+begin "a secret of another thread's: is neither in the report nor in the core file"
+launch "$xctx" run --capture=locals "$work/secrets"
+for option in --json --html --timeout=5; do
+    call dump $option --core="$work/clean" "$child"
+    is "status with $option" 0 "$status"
+    has "output with $option" 'password' "$output"
+    has "output with $option" 'abcdefghijklmno' "$output"
+    has_not "output with $option" 'ABCDEFGHIJKLMNO' "$output"
+    is "plain with $option" 1 "$(grep -c abcdefghijklmno "$work/clean")"
+    is "secrets with $option" 0 "$(grep -c ABCDEFGHIJKLMNO "$work/clean")"
+done
+release
+is 'exit status' 0 "$status"
+call show --all-threads "$work/clean"
+is status 0 "$status"
+has 'shown again' 'plain\[16\] = "abcdefghijklmno"' "$output"
+has 'shown again' 'password\[16\] = .*redacted' "$output"
+end
+
+begin 'a core file that is there already: becomes private'
+: >"$work/there"
+chmod 644 "$work/there"
+launch "$xctx" run "$work/program"
+call dump --core="$work/there" "$child"
+is status 0 "$status"
+is mode 600 "$(stat -c %a "$work/there")"
+call dump --core=/dev/full "$child"
+is status 1 "$status"
+is output '' "$output"
+is errors 'xctx: dump: /dev/full: No space left on device' "$errors"
+call dump --core=/no/such/folder/core "$child"
+is status 1 "$status"
+is errors 'xctx: dump: /no/such/folder/core: No such file or directory' "$errors"
+release
+end
+
+begin 'output that cannot be written: an error'
+launch "$xctx" run "$work/program"
+for option in --json --html --timeout=5; do
+    errors=$("$xctx" dump $option "$child" 2>&1 >/dev/full)
+    is "status with $option" 1 $?
+    is "errors with $option" 'xctx: standard output: No space left on device' "$errors"
+done
+release
 end
 
 begin 'a thread that blocks signals: is named, and the others are shown'

@@ -85,13 +85,18 @@ has output 'ratio = 0\.5' "$output"
 has output 'point = \{x = 3, y = -4\}' "$output"
 end
 
-begin 'JSON: one object'
+begin 'JSON: one object, the same for one thread and for all'
 call show --json "$work/core"
 is status 0 "$status"
 is functions 'hold main' "$(python3 -c '
 import json, sys
-print(*(frame["function"] for frame in json.load(sys.stdin)["frames"] if frame.get("function") in ("hold", "main")))
+[report] = json.load(sys.stdin)["reports"]
+print(*(frame["function"] for frame in report["frames"] if frame.get("function") in ("hold", "main")))
 ' <<<"$output" 2>&1)"
+one=$output
+call show --json --all-threads "$work/core"
+is status 0 "$status"
+is 'all threads' "$one" "$output"
 end
 
 begin 'HTML: one page'

@@ -23,7 +23,10 @@ struct item {
     double price;
 };
 
-enum { ITEMS = 3 };
+enum {
+    ITEMS = 3,
+    FRAMES = 3, /* of each thread that are shown: those of this file */
+};
 
 struct order {
     long number;
@@ -33,6 +36,7 @@ struct order {
 /* What the main thread hands over. */
 struct job {
     struct order order;
+    unsigned capture;        /* XCTX_CAPTURE_* of both */
     xctx_context *context;   /* of the main thread, with a snapshot */
     xctx_snapshot *snapshot; /* of the worker; NULL: no memory */
     double total;
@@ -49,7 +53,7 @@ static FRAME double price_item(struct job *job, const struct item *item, double 
 
     /* In the middle of the work, with its variables in use before and after. */
     if (item->quantity > 10)
-        job->snapshot = xctx_snapshot_take(XCTX_CAPTURE_ALL);
+        job->snapshot = xctx_snapshot_take(job->capture);
     return full > 100 ? reduced : full;
 }
 
@@ -63,14 +67,15 @@ static FRAME double price_order(struct job *job, const struct order *order)
     return total;
 }
 
-static void *worker(void *argument)
+static FRAME void *worker(void *argument)
 {
     struct job *job = argument;
 
-    prctl(PR_SET_NAME, "worker");
     job->error = xctx_enter(job->context);
     if (job->error)
         return NULL;
+    /* The context has the main thread's name: it is that of this thread until now. */
+    prctl(PR_SET_NAME, "worker");
     job->total = price_order(job, &job->order);
     job->error = xctx_exit(job->context);
     return NULL;
@@ -81,7 +86,7 @@ static FRAME int hand_over(struct job *job, const char *reason)
 {
     pthread_t thread;
 
-    job->context = xctx_copy_current_with(XCTX_CAPTURE_ALL);
+    job->context = xctx_copy_current_with(job->capture);
     if (!job->context)
         return -ENOMEM;
     int error = -pthread_create(&thread, NULL, worker, job);
@@ -112,10 +117,12 @@ static FRAME int take_order(struct job *job)
     return error;
 }
 
-static int show(const struct job *job)
+static int show(const struct job *job, bool verbose)
 {
-    /* The one copy that this section made; not that in which the demo calls its sections. */
-    const xctx_inspect_options options = {.size = sizeof(options), .max_parents = 1};
+    /* The one copy that this section made; not that in which the demo calls its sections. And of that thread not what
+       the demo is made of, unless somebody wants to see all. */
+    const xctx_inspect_options options = {
+        .size = sizeof(options), .max_parents = 1, .max_frames = verbose ? 0 : FRAMES};
     xctx_report *report;
 
     if (!job->snapshot) {
@@ -127,26 +134,29 @@ static int show(const struct job *job)
         error = xctx_report_write(report, stdout, XCTX_FORMAT_TEXT);
         xctx_report_unref(report);
     }
-    if (error)
+    if (error && ferror(stdout))
+        output_failed(-error);
+    else if (error)
         complain("demo: stack: %s", xctx_strerror(error));
     return error ? STATUS_FAILED : STATUS_OK;
 }
 
 static int stack_run(const struct demo *demo)
 {
-    struct job job = {0};
+    struct job job = {.capture = demo->verbose ? XCTX_CAPTURE_ALL : XCTX_CAPTURE_LOCALS};
 
-    (void)demo;
-    print("  The main thread takes an order, copies its context with everything that can be\n"
-          "  captured, xctx_copy_current_with(XCTX_CAPTURE_ALL), and a worker prices the\n"
-          "  order in the copy. In the middle of that the worker takes a snapshot: here is\n"
-          "  the report of it, and where its work came from.\n\n");
+    print("  The main thread takes an order, copies its context together with the place where\n"
+          "  it is, and a worker prices the order in the copy. In the middle of that the worker\n"
+          "  takes a snapshot. Here is the report of it: first the worker, then, from \"Copied\n"
+          "  in thread\" on, where its work came from: the main thread, which has gone on since,\n"
+          "  with the variables that it had then. %s\n\n",
+          demo->verbose ? "" : "(All of it, with registers: --verbose.)");
     int error = take_order(&job);
     int status = STATUS_FAILED;
     if (error)
         complain("demo: stack: cannot hand the order over: %s", xctx_strerror(error));
     else
-        status = show(&job);
+        status = show(&job, demo->verbose);
     xctx_snapshot_unref(job.snapshot);
     xctx_unref(job.context);
     return status;

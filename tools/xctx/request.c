@@ -25,7 +25,9 @@ static int deadline_format(void *time, char *buffer, size_t size)
 
     if (!time)
         return snprintf(buffer, size, "none");
-    return snprintf(buffer, size, "in %s", format_seconds(number, sizeof(number), (int64_t)(intptr_t)time - now()));
+    /* Not how long that is from now: a report is of an earlier moment. */
+    return snprintf(buffer, size, "%s after the start of the system",
+                    format_seconds(number, sizeof(number), (int64_t)(intptr_t)time));
 }
 
 XCTX_VAR_DEFINE(request_id, .retain = text_retain, .release = free, .format = text_format);
