@@ -100,8 +100,8 @@ BELOW(copy_stack, {
 })
 
 BELOW(copy_plain, {
-    xctx_context *context = xctx_copy_current_with(0);
-    bench_check(context != NULL, "xctx_copy_current_with");
+    xctx_context *context = xctx_copy_current();
+    bench_check(context != NULL, "xctx_copy_current");
     xctx_unref(context);
 })
 

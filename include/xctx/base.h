@@ -37,7 +37,8 @@ XCTX_API const char *xctx_version(void);
  *
  * @param error  what a call returned: a negative errno (its absolute value is understood too).
  *               0 gives "success".
- * @return a static string, never NULL; "unknown error" for a number that no call returns.
+ * @return a static string, never NULL: the library's words for what it decides itself, the system's for other errors;
+ *         "unknown error" for a number that is none.
  * Thread-safe; async-signal-safe. Since 0.1.
  */
 XCTX_API const char *xctx_strerror(int error);

@@ -158,7 +158,8 @@ XCTX_API const xctx_local *xctx_frame_find(const xctx_frame *frame, const char *
 /** How many context variables a report has. */
 XCTX_API size_t xctx_report_variable_count(const xctx_report *report);
 
-/** Context variable @p index, in the order of their first use; borrowed from @p report; NULL beyond the last. */
+/** Context variable @p index, in the order of their first use, the library's own (xctx_state_*) last; borrowed from
+ * @p report; NULL beyond the last. */
 XCTX_API const xctx_variable *xctx_report_variable(const xctx_report *report, size_t index);
 
 /** How many registers a report has. */

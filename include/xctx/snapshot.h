@@ -44,9 +44,9 @@ enum {
 /**
  * What xctx_copy_current(), xctx_bind() and xctx_thread_create() capture from now on, in all threads.
  *
- * At the start it is what the environment's `XCTX_CAPTURE` says, names separated by commas: `stack`, `locals`,
- * `registers`, `state`, `fpu`, `all`; nothing if it is not set. A name that is not known is complained of on standard
- * error, once, and the others are used.
+ * At the start it is what the environment's `XCTX_CAPTURE` says, names separated by commas or blanks: `stack`,
+ * `locals`, `registers`, `state`, `fpu`, `all`; nothing if it is not set. A name that is not known is complained of on
+ * standard error, once, and the others are used.
  *
  * @param capture  XCTX_CAPTURE_* bits; 0: variables alone.
  * @return 0; -EINVAL @p capture has bits that this version does not know.

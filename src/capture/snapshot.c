@@ -101,7 +101,7 @@ xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room)
 }
 
 /* Of what was captured nothing shall stay in memory: what is in the structure, */
-static void wipe_structure(xctx_snapshot *snapshot)
+static inline void wipe_structure(xctx_snapshot *snapshot)
 {
     enum { PART = 4 }; /* of which the array is made */
     size_t count = (snapshot->pc_count + PART - 1u) / PART * PART;
@@ -114,7 +114,7 @@ static void wipe_structure(xctx_snapshot *snapshot)
 }
 
 /* and behind it. */
-static void wipe_captured(xctx_snapshot *snapshot)
+static inline void wipe_captured(xctx_snapshot *snapshot)
 {
     wipe(snapshot->stack, snapshot->stack_size);
     wipe(snapshot->fpu, snapshot->fpu_size);
@@ -136,7 +136,7 @@ static inline void keep_spare(struct slot *slot, xctx_snapshot *snapshot)
 }
 
 /* The last one who needs the bytes is gone. */
-static void free_whole(xctx_snapshot *snapshot)
+static inline void free_whole(xctx_snapshot *snapshot)
 {
     struct slot *slot = &xctx__slot;
 
@@ -150,7 +150,7 @@ static void free_whole(xctx_snapshot *snapshot)
     keep_spare(slot, snapshot);
 }
 
-static void drop_use(xctx_snapshot *snapshot)
+static inline void drop_use(xctx_snapshot *snapshot)
 {
     /* Alone: a load is cheaper than what locks the bus. */
     if (atomic_load_explicit(&snapshot->uses, memory_order_acquire) == 1 ||
@@ -158,7 +158,7 @@ static void drop_use(xctx_snapshot *snapshot)
         free_whole(snapshot);
 }
 
-static void drop_variables(xctx_snapshot *snapshot)
+static inline void drop_variables(xctx_snapshot *snapshot)
 {
     xctx_context *context = atomic_load_explicit(&snapshot->context, memory_order_acquire);
 

@@ -124,7 +124,7 @@ static void take_fpu(xctx_snapshot *snapshot, const ucontext_t *context)
 
 /* Everything but the variables and the parent. Into memory that is reserved for it. `error_number` is the thread's.
    `safe`: this may be a signal handler, also without a `context`. */
-static void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture, const struct xctx__registers *registers,
+static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture, const struct xctx__registers *registers,
                  const ucontext_t *context, int error_number, bool safe)
 {
     uintptr_t sp = registers->value[XCTX__REGISTER_SP];

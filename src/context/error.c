@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The version and the texts of errors. */
+/* The version and the texts of errors. What the library decides itself has words of its own, those that only the system
+   says have the system's. */
 #include <errno.h>
+#include <stdint.h>
+#include <string.h>
 
 #include <xctx/base.h>
 
 #define TEXT(number) TEXT_(number)
 #define TEXT_(number) #number
+
+/* NULL: there is no such error. The texts are static. */
+static const char *system_text(unsigned error)
+{
+#ifdef __GLIBC__
+    return error <= INT32_MAX ? strerrordesc_np((int)error) : NULL;
+#else
+    enum { ERRORS = 134 };                               /* that Linux has */
+    return error < ERRORS ? strerror((int)error) : NULL; /* NOLINT(concurrency-mt-unsafe): musl's are static */
+#endif
+}
 
 const char *xctx_version(void)
 {
@@ -14,26 +28,44 @@ const char *xctx_version(void)
 
 const char *xctx_strerror(int error)
 {
-    switch (error < 0 ? -(unsigned)error : (unsigned)error) {
+    unsigned number = error < 0 ? -(unsigned)error : (unsigned)error;
+    const char *text;
+
+    switch (number) {
     case 0:
         return "success";
     case EAGAIN:
-        return "a thread could not be started";
+        return "a thread or a signal for it cannot be had now";
     case EALREADY:
-        return "the token has been reset or dropped already";
+        return "that has been done already, and is done once";
+    case EBADMSG:
+        return "the file is damaged or cut off";
     case EBUSY:
-        return "the context is entered already";
+        return "the context, or the snapshot, is in use already";
+    case EFAULT:
+        return "those bytes were not captured";
+    case EFBIG:
+        return "the file is too large";
     case EINVAL:
         return "an argument is not valid here";
+    case ENODATA:
+        return "that was not captured";
+    case ENOEXEC:
+        return "the file is no core file of this processor";
     case ENOMEM:
         return "memory ran out";
     case ENOSPC:
-        return "the library's limit is reached";
+        return "a limit of the library, or of the system's storage, is reached";
     case EPERM:
         return "the context is not the thread's current one";
+    case ESRCH:
+        return "there is no such thread";
+    case ETIMEDOUT:
+        return "there was no answer in time";
     case EXDEV:
         return "the token was made in another context";
     default:
-        return "unknown error";
+        text = system_text(number);
+        return text ? text : "unknown error";
     }
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "allocate.h"
 #include "context/memory.h"
 
 enum { BLOCK = 32 * 1024, ALIGNMENT = 16 };
@@ -26,7 +27,7 @@ void *xctx__arena_allocate(struct arena *arena, size_t size)
         size_t room = rounded > BLOCK ? rounded : BLOCK;
         struct arena_block *block = NULL;
         if (room <= XCTX__REPORT_LIMIT - arena->total)
-            block = xctx__allocate(sizeof(*block) + room);
+            block = xctx__decode_allocate(sizeof(*block) + room);
         if (!block)
             goto fail;
         block->next = arena->blocks;
@@ -94,7 +95,7 @@ static bool text_reserve(struct text *text, size_t size)
     size_t room = text->room ? text->room : 128;
     while (room - text->size <= size)
         room *= 2;
-    char *bytes = xctx__allocate(room);
+    char *bytes = xctx__decode_allocate(room);
     if (!bytes) {
         text->full = true;
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See canonical.h. A parser that writes as it goes: of names, template arguments, types, and numbers. Expressions, and what
- * compilers make up ("<lambda(int)>"), are not understood.
+ * See canonical.h. A parser that writes as it goes: of names, template arguments, types, and numbers. Expressions, and
+ * what compilers make up ("<lambda(int)>"), are not understood.
  */
 #include "canonical.h"
 
@@ -25,7 +25,8 @@ static bool is_digit(char c)
 
 static bool is_word(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' || (uint8_t)c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' ||
+           (uint8_t)c >= 0x80;
 }
 
 static void skip_blanks(struct parser *parser)

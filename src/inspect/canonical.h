@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names of C++ in one spelling. Compilers write the arguments of a template each in their own way: "const char *", "0UL",
- * "long unsigned int" are "char const*", "0ul", "unsigned long" here, which is how demangled names have them, and gdb.
+ * Names of C++ in one spelling. Compilers write the arguments of a template each in their own way: "const char *",
+ * "0UL", "long unsigned int" are "char const*", "0ul", "unsigned long" here, which is how demangled names have them,
+ * and gdb.
  */
 #ifndef XCTX_INSPECT_CANONICAL_H
 #define XCTX_INSPECT_CANONICAL_H

@@ -17,7 +17,7 @@
 enum {
     XCTX__FILE_THREADS = 65536,
     XCTX__FILE_VARIABLES = 65536, /* of a snapshot that are read */
-    XCTX__FILE_MARKS = 256,       /* of secrets: a file that was opened and written again has those of several processes */
+    XCTX__FILE_MARKS = 256, /* of secrets: a file that was opened and written again has those of several processes */
 };
 #define XCTX__FILE_MOST (UINT64_C(4) << 30) /* bytes */
 
@@ -59,8 +59,8 @@ uint64_t xctx__file_sp(const struct file_thread *thread);
 /* Makes the snapshot of a thread, and its parents; takes references to the file. Returns 0, -ENOMEM or -EBADMSG. */
 int xctx__file_snapshot(struct opened *opened, size_t index, xctx_snapshot **ret_snapshot);
 
-/* Reads what was marked secret where the file was written: whoever writes a report of it has to know. Returns 0, -ENOMEM,
-   -EBADMSG, or -ENOSPC: there are too many marks, so that the file cannot be shown safely. */
+/* Reads what was marked secret where the file was written: whoever writes a report of it has to know. Returns 0,
+   -ENOMEM, -EBADMSG, or -ENOSPC: there are too many marks, so that the file cannot be shown safely. */
 int xctx__file_marks(struct opened *opened);
 
 /* ---- core_variables.c ---- */

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "allocate.h"
 #include "capture/snapshot_internal.h"
 #include "context/memory.h"
 #include "core_read.h"
@@ -208,13 +209,13 @@ static void file_destroy(struct core_file *file)
 
 static struct modules *create(struct core_file *file, const char *sysroot)
 {
-    struct modules *modules = xctx__allocate(sizeof(*modules));
+    struct modules *modules = xctx__decode_allocate(sizeof(*modules));
     size_t size = sysroot ? strlen(sysroot) + 1 : 0;
     bool done = true;
 
     if (!modules)
         return NULL;
-    *modules = (struct modules){.file = file, .sysroot = sysroot ? xctx__allocate(size) : NULL};
+    *modules = (struct modules){.file = file, .sysroot = sysroot ? xctx__decode_allocate(size) : NULL};
     if (sysroot && modules->sysroot)
         memcpy(modules->sysroot, sysroot, size);
     done = !sysroot || modules->sysroot;

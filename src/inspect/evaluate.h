@@ -47,7 +47,7 @@ struct place {
     bool has_function;
     bool has_object; /* for DW_OP_push_object_address: */
     uint64_t object;
-    unsigned max_elements; /* of arrays and strings that are rendered */
+    unsigned max_elements;       /* of arrays and strings that are rendered */
     const struct tracer *tracer; /* NULL: nobody wants to know */
 };
 

@@ -65,6 +65,16 @@ static bool same_source(Dwarf_Die *one, Dwarf_Die *other)
            flag_of(other, DW_AT_external);
 }
 
+/* Whether an entry stands for all copies of a function. Which of them is called it does not say, and the compiler may
+   have changed their parameters, or put a loop in place of calls to itself. */
+static bool is_abstract(Dwarf_Die *function)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Addr entry;
+
+    return !xctx__function_entry(function, &entry) && !dwarf_attr(function, DW_AT_declaration, &attribute);
+}
+
 /* Whether the code at an address is all of a function, and not a part or a variant that the compiler made of it, which
    have names like "function.part.0". */
 static bool is_whole(Dwfl_Module *module, uint64_t address)
@@ -126,7 +136,7 @@ static bool visit_tail_call(Dwarf_Die *call_site, void *user)
 
     if (!xctx__call_is_tail(call_site))
         return false;
-    if (!xctx__call_origin(call_site, &origin) || same_source(&origin, &self) ||
+    if (!xctx__call_origin(call_site, &origin) || is_abstract(&origin) || same_source(&origin, &self) ||
         !xctx__call_target(calls->place->memory, calls->module, &origin, &target) || !target.has_function ||
         same_source(&target.function, &self))
         return true;
@@ -184,6 +194,8 @@ static bool call_enters(const struct place *place, const struct place *caller, D
     if (!xctx__function_entry(&function, &entry))
         return false;
     if (xctx__call_origin(call_site, &origin)) {
+        if (is_abstract(&origin))
+            return false;
         if (xctx__call_target(place->memory, caller->module, &origin, &code))
             return code.address == entry + place->bias;
         if (!same_source(&origin, &function))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the evaluator share: evaluate.c (operations), evaluate_frame.c (registers and frame bases),
+ * What the parts of the evaluator share: evaluate.c (expressions), evaluate_stack.c and
+ * evaluate_push.c (operations), evaluate_frame.c (registers and frame bases),
  * evaluate_typed.c (arithmetic), evaluate_entry.c (values at the entry of a function), locate.c (attributes).
  */
 #ifndef XCTX_INSPECT_EVALUATE_INTERNAL_H
@@ -91,6 +92,32 @@ struct evaluation {
     unsigned depth;
     struct number stack[XCTX__STACK];
 };
+
+/* ---- evaluate_stack.c ---- */
+
+/* Notes why an evaluation has failed, which ends it; the first reason stays. Refusing is for XCTX_SOURCE_UNSUPPORTED.
+ */
+void xctx__evaluation_fail(struct evaluation *evaluation, enum xctx_source why);
+void xctx__evaluation_refuse(struct evaluation *evaluation);
+
+/* An evaluation fails if its stack is full, or empty. */
+void xctx__evaluation_push(struct evaluation *evaluation, struct number number);
+void xctx__evaluation_push_generic(struct evaluation *evaluation, uint64_t value);
+struct number xctx__evaluation_pop(struct evaluation *evaluation);
+uint64_t xctx__evaluation_pop_address(struct evaluation *evaluation);
+
+/* The type that an operation names; an offset of 0 is the generic type. */
+struct number xctx__evaluation_type(struct evaluation *evaluation, const Dwarf_Op *operation, uint64_t offset);
+
+/* Runs an operation on the stack alone. Returns whether it is one. */
+bool xctx__evaluation_run_stack(struct evaluation *evaluation, const Dwarf_Op *operation);
+
+/* ---- evaluate_push.c ---- */
+
+/* Runs an operation that pushes something. Returns whether it is one. */
+bool xctx__evaluation_run_push(struct evaluation *evaluation, const Dwarf_Op *operation);
+
+/* ---- evaluate.c: running ---- */
 
 /* Runs an expression; what it found is in the evaluation. */
 void xctx__evaluate(struct evaluation *evaluation, const Dwarf_Op *operations, size_t count);

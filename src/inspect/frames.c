@@ -85,7 +85,7 @@ static bool has_no_sections(Dwfl_Module *module)
 static void name_by_symbol(struct builder *builder, struct frame *frame, const struct unwound *unwound)
 {
     struct place place = seed_of(builder);
-    uint64_t lookup = xctx__unwound_lookup(unwound), offset;
+    uint64_t lookup = xctx__unwound_lookup(unwound), offset = 0;
     GElf_Sym symbol;
     const char *name;
 
@@ -96,7 +96,8 @@ static void name_by_symbol(struct builder *builder, struct frame *frame, const s
     else if (has_no_sections(unwound->module) &&
              (name = dwfl_module_addrinfo(unwound->module, lookup, &offset, &symbol, NULL, NULL, NULL)) != NULL)
         frame->frame.function = xctx__demangle(place.arena, name);
-    frame->frame.offset = offset + (unwound->pc - lookup);
+    if (frame->frame.function)
+        frame->frame.offset = offset + (unwound->pc - lookup);
 }
 
 static void set_source(struct frame *frame, struct source_place source)

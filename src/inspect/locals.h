@@ -28,8 +28,8 @@ typedef int xctx__variable_visit(const struct variable *variable, void *user);
 /* The parameters of the scopes [0, count), then the variables from the innermost outwards: see xctx__locals_read(). */
 int xctx__variables_visit(Dwarf_Die *scopes, int count, xctx__variable_visit *visit, void *user);
 
-/* The variables of the place's unit that have a location, also those in namespaces; with `nested` those in functions that have a
-   fixed address, too. */
+/* The variables of the place's unit that have a location, also those in namespaces; with `nested` those in functions
+   that have a fixed address, too. */
 int xctx__variables_of_unit(const struct place *place, bool nested, xctx__variable_visit *visit, void *user);
 
 /* Finds where a variable is. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is secret in a snapshot: what is marked in this process (capture/redact.h), and of a snapshot that was read from a
- * core file also what was marked where that was written. Those marks hold for that file alone.
+ * What is secret in a snapshot: what is marked in this process (capture/redact.h), and of a snapshot that was read from
+ * a core file also what was marked where that was written. Those marks hold for that file alone.
  */
 #ifndef XCTX_INSPECT_MARKS_H
 #define XCTX_INSPECT_MARKS_H

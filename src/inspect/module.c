@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "allocate.h"
 #include "context/memory.h"
 #include "core_read.h"
 
@@ -75,8 +76,8 @@ void xctx__build_id_of(Elf *elf, struct build_id *ret_id)
 struct module *xctx__module_create(const char *path)
 {
     size_t size = strlen(path) + 1;
-    struct module *module = xctx__allocate(sizeof(*module));
-    char *copy = xctx__allocate(size);
+    struct module *module = xctx__decode_allocate(sizeof(*module));
+    char *copy = xctx__decode_allocate(size);
 
     if (!module || !copy) {
         xctx__free(module);
@@ -119,7 +120,7 @@ static struct abandoned {
 
 static void abandon(Dwfl *dwfl)
 {
-    struct abandoned *entry = xctx__allocate(sizeof(*entry));
+    struct abandoned *entry = xctx__decode_allocate(sizeof(*entry));
 
     if (!entry)
         return;
@@ -167,7 +168,7 @@ __attribute__((format(printf, 2, 3))) static void complain(struct module *module
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     xctx__free(module->complaint);
-    module->complaint = length < 0 ? NULL : xctx__allocate((size_t)length + 1);
+    module->complaint = length < 0 ? NULL : xctx__decode_allocate((size_t)length + 1);
     if (!module->complaint)
         return;
     va_start(arguments, format);
@@ -214,7 +215,7 @@ static bool code_is_equal(const struct module *module, Elf *elf, const Elf64_Phd
     size_t size = segment->p_filesz < CODE ? segment->p_filesz : CODE;
     size_t file_size;
     const char *file = elf_rawfile(elf, &file_size);
-    uint8_t *code = xctx__allocate(size + 1);
+    uint8_t *code = xctx__decode_allocate(size + 1);
     bool equal = false;
 
     if (code && file && segment->p_offset <= file_size && size <= file_size - segment->p_offset) {
@@ -358,7 +359,7 @@ static bool make_image(struct module *module)
         if (segment->p_offset + segment->p_filesz > size)
             size = segment->p_offset + segment->p_filesz;
     }
-    module->image = size < sizeof(Elf64_Ehdr) ? NULL : xctx__allocate((size_t)size);
+    module->image = size < sizeof(Elf64_Ehdr) ? NULL : xctx__decode_allocate((size_t)size);
     if (!module->image)
         return false;
     memset(module->image, 0, (size_t)size);
@@ -437,6 +438,7 @@ Dwfl_Module *xctx__module_open(struct module *module)
 {
     if (module->stage != MODULE_CLOSED)
         return module->dwfl_module;
+    bool ran_out_before = xctx__decode_ran_out();
     elf_version(EV_CURRENT);
     if (open_by_path(module)) {
         module->stage = MODULE_OPEN;
@@ -454,6 +456,9 @@ Dwfl_Module *xctx__module_open(struct module *module)
         complain(module, "%s%s is not the file that was loaded, or is not there: nothing of it is used",
                  module->sysroot, module->path);
     }
+    /* Tried again next time. */
+    if (!ran_out_before && xctx__decode_ran_out())
+        xctx__module_close(module);
     return module->dwfl_module;
 }
 

@@ -20,6 +20,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "allocate.h"
 #include "capture/snapshot_internal.h"
 #include "context/memory.h"
 #include "core_modules.h"
@@ -461,7 +462,7 @@ static bool set_debug_path(struct modules *modules, const char *path)
 
     if (same_text(modules->debug_path, path))
         return true;
-    if (path && !(copy = xctx__allocate(size)))
+    if (path && !(copy = xctx__decode_allocate(size)))
         return false;
     if (copy)
         memcpy(copy, path, size);

@@ -161,6 +161,7 @@ static int read_frames(xctx_report *report, const xctx_snapshot *snapshot, const
     int result = -ENOMEM;
 
     xctx__decode_lock();
+    xctx__decode_begin();
     memory.modules = xctx__modules_get(snapshot, options);
     if (memory.modules)
         result = xctx__unwind(&report->arena, &memory, options->max_frames, &frames, &count, &end);
@@ -170,6 +171,8 @@ static int read_frames(xctx_report *report, const xctx_snapshot *snapshot, const
         result = xctx__frames_read(report, &memory, frames, count, options);
     xctx__modules_put(memory.modules);
     xctx__decode_unlock();
+    if (result == 0 && xctx__decode_ran_out())
+        result = -ENOMEM;
     if (result == 0)
         xctx__report_note(report, end);
     return result;
@@ -240,7 +243,8 @@ int xctx_inspect(xctx_snapshot *snapshot, const xctx_inspect_options *options, x
             xctx_report_unref(first);
             return result;
         }
-        (*at)->parent_cut = snapshot->bits & SNAPSHOT_CUT;
+        if (snapshot->bits & SNAPSHOT_CUT)
+            xctx__report_note(*at, "earlier parents were not kept: the chain was longer than the limit for chains");
         at = &(*at)->parent;
         if (checked.flags & XCTX_INSPECT_NO_PARENTS || (checked.max_parents && parents == checked.max_parents))
             break;

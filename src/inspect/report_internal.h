@@ -36,7 +36,6 @@ struct xctx_report {
     xctx_thread_state state;
     const char *notes[XCTX__NOTES];
     size_t note_count;
-    bool parent_cut; /* there were earlier parents that the snapshot did not keep */
     xctx_report *parent;
 };
 

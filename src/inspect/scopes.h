@@ -15,9 +15,9 @@ struct scopes {
     int function; /* which of them is the concrete DW_TAG_subprogram; -1: none, then the place has no function */
 };
 
-/* Finds frame `index` of those that `place` names; of `place`, arena, memory, frames, frame_count, max_elements and tracer are
-   used and handed on. Returns false if there is no debug information for it: then there is nothing to free. With the
-   decode lock held. */
+/* Finds frame `index` of those that `place` names; of `place`, arena, memory, frames, frame_count, max_elements and
+   tracer are used and handed on. Returns false if there is no debug information for it: then there is nothing to free.
+   With the decode lock held. */
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes);
 
 void xctx__scopes_free(struct scopes *scopes);

@@ -15,6 +15,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "allocate.h"
 #include "evaluate_internal.h"
 #include "function_name.h"
 #include "locals.h"
@@ -443,6 +444,7 @@ static int find(const xctx_snapshot *snapshot, const xctx_inspect_options *optio
         return 0;
     }
     xctx__decode_lock();
+    xctx__decode_begin();
     memory.modules = xctx__modules_get(snapshot, options);
     if (memory.modules) {
         error = search_frames(&search);
@@ -451,7 +453,7 @@ static int find(const xctx_snapshot *snapshot, const xctx_inspect_options *optio
         xctx__modules_put(memory.modules);
     }
     xctx__decode_unlock();
-    if (error == 0 && arena->failed)
+    if (error == 0 && (arena->failed || xctx__decode_ran_out()))
         error = -ENOMEM;
     if (error == 0)
         *ret_secrets = search.found;

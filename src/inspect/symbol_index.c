@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <stdlib.h>
 
+#include "allocate.h"
 #include "context/memory.h"
 #include "module.h"
 
@@ -51,7 +52,7 @@ static void make(struct symbol_index *index, Dwfl_Module *module)
         index->made = true;
         return;
     }
-    index->symbols = xctx__allocate((size_t)count * sizeof(*index->symbols));
+    index->symbols = xctx__decode_allocate((size_t)count * sizeof(*index->symbols));
     if (!index->symbols)
         return; /* tried again next time */
     index->made = true;

@@ -357,8 +357,7 @@ static bool type_secret(struct secret_search *search, Dwarf_Die *type, unsigned 
         case DW_TAG_structure_type:
         case DW_TAG_class_type:
         case DW_TAG_union_type:
-            return type_is_marked(search->snapshot, &current) ||
-                   (!pointed && members_secret(search, &current, depth));
+            return type_is_marked(search->snapshot, &current) || (!pointed && members_secret(search, &current, depth));
         case DW_TAG_typedef:
         case DW_TAG_template_alias:
         case DW_TAG_base_type:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocate.h"
 #include "context/memory.h"
 #include "module.h"
 
@@ -14,7 +15,7 @@ enum { RANGES = 1 << 22, OF_UNIT = 1 << 20 }; /* at most, of a module and of a u
 static bool grow(struct unit_index *index, size_t *room)
 {
     size_t larger = *room ? 2 * *room : 256;
-    struct unit_range *ranges = larger > RANGES ? NULL : xctx__allocate(larger * sizeof(*ranges));
+    struct unit_range *ranges = larger > RANGES ? NULL : xctx__decode_allocate(larger * sizeof(*ranges));
 
     if (!ranges)
         return false;

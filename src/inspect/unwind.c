@@ -428,13 +428,14 @@ static void complain_unknown(struct walk *walk)
 int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_frames, struct unwound **ret_frames,
                  size_t *ret_count, const char **ret_end)
 {
-    struct walk walk = {.arena = arena, .memory = memory, .max = max_frames};
+    /* One more than is wanted: where the last frame ends is known from its caller. */
+    struct walk walk = {.arena = arena, .memory = memory, .max = max_frames + 1};
     const xctx_snapshot *whole = memory->snapshot->whole;
     bool has_stack = whole->stack_size > 0 || whole->file;
     enum step last = STEP_NEXT;
 
     if (push_first(&walk) && has_stack) {
-        while (last == STEP_NEXT && walk.count < max_frames)
+        while (last == STEP_NEXT && walk.count < walk.max)
             last = step(&walk);
         if (last == STEP_UNKNOWN)
             complain_unknown(&walk);
@@ -447,9 +448,11 @@ int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_fr
     if (walk.end && walk.count > count)
         walk.end =
             xctx__arena_format(arena, "%s; of %zu more frames the addresses are known", walk.end, walk.count - count);
-    if (!walk.ended && walk.count >= max_frames)
+    if (walk.count > max_frames) {
+        walk.count = max_frames;
         walk.end =
             xctx__arena_format(arena, "the stack goes on: %zu frames are the most that were asked for", max_frames);
+    }
     if (walk.failed || arena->failed)
         return -ENOMEM;
     *ret_frames = walk.frames;

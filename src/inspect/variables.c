@@ -78,7 +78,7 @@ struct visitor {
     xctx__variable_visit *visit;
     void *user;
     const struct place *place; /* of the unit */
-    unsigned left; /* variables that are still visited */
+    unsigned left;             /* variables that are still visited */
     unsigned block;
     bool parameters; /* visit those, or the others */
     bool global;
@@ -173,8 +173,8 @@ static bool is_form_of(Dwarf_Die *die, Dwarf_Die *abstract)
     return false;
 }
 
-/* Whether a scope has another form of the same entry before this one: gcc makes several of a parameter that it knows the
-   value of. */
+/* Whether a scope has another form of the same entry before this one: gcc makes several of a parameter that it knows
+   the value of. */
 static bool is_again(Dwarf_Die *scope, Dwarf_Die *die)
 {
     unsigned left = CHILDREN;
@@ -264,11 +264,8 @@ static int visit_unit(struct visitor *visitor, Dwarf_Die *parent, bool nested, u
 
 int xctx__variables_of_unit(const struct place *place, bool nested, xctx__variable_visit *visit, void *user)
 {
-    struct visitor visitor = {.visit = visit,
-                              .user = user,
-                              .place = place,
-                              .left = nested ? UINT32_MAX : XCTX__LOCALS,
-                              .global = true};
+    struct visitor visitor = {
+        .visit = visit, .user = user, .place = place, .left = nested ? UINT32_MAX : XCTX__LOCALS, .global = true};
     Dwarf_Die unit = place->unit;
 
     return visit_unit(&visitor, &unit, nested, 0);

@@ -9,7 +9,8 @@ TEST(version_is_that_of_the_headers)
     assert_string_equal(xctx_version(), text);
 }
 
-static const int errors[] = {EINVAL, EBUSY, EPERM, EALREADY, EXDEV, ENOMEM, ENOSPC};
+static const int errors[] = {EINVAL, EBUSY,  EPERM,   EALREADY, EXDEV, ENOMEM,    ENOSPC,     EAGAIN, EBADMSG, EFAULT,
+                             EFBIG,  ENOENT, ENODATA, ENOEXEC,  ESRCH, ETIMEDOUT, EADDRINUSE, EACCES, EPIPE,   EIO};
 
 TEST(strerror_knows_every_error_that_a_call_returns)
 {

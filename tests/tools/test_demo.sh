@@ -168,10 +168,81 @@ is status 0 $?
 is named 1 "$(printf '%s\n' "$output" | grep -c 'r-1 .*a text of its own.* [0-9]*  *[0-9]*  *[0-9]*  *[0-9]*$')"
 end
 
-begin 'all of it: within 80 columns'
-demo README.md LICENSE
-is status 0 "$status"
-is long '' "$(printf '%s\n' "$output" | awk 'length($0) > 80')"
+begin 'thread and files: within 80 columns'
+for section in thread files; do
+    demo -s $section README.md LICENSE
+    is "status of $section" 0 "$status"
+    is "long of $section" '' "$(printf '%s\n' "$output" | awk 'length($0) > 80')"
+done
+end
+
+# The report of one thread in the text of a report and its parents: that with $1 in its heading.
+thread_of() {
+    printf '%s\n' "$output" | awk -v heading="$1" '/^(Thread|Copied in thread) / {on = index($0, heading) == 1} on'
+}
+
+# has WHAT PATTERN TEXT
+has() {
+    grep -Eq -- "$2" <<<"$3" || why+="$1 has no '$2'; "
+}
+
+begin 'the stack section: both threads with their frames, locals and variables'
+demo -s stack
+if [ "$status" = 2 ]; then
+    echo "ok $name # SKIP this command was built without libdw"
+else
+    is status 0 "$status"
+    is errors '' "$errors"
+    worker=$(thread_of 'Thread ')
+    has worker '^Thread [0-9]+ "worker" of process' "$worker"
+    has worker '^#0  price_item \(job=0x[0-9a-f]+, item=0x[0-9a-f]+, discount=0\.25\)' "$worker"
+    has worker 'double full = 117$' "$worker"
+    has worker '^#1  price_order \(job=0x[0-9a-f]+, order=0x[0-9a-f]+\)' "$worker"
+    has worker 'double total = 14$' "$worker"
+    has worker '^#[2-9]  worker \(argument=0x[0-9a-f]+\)' "$worker"
+    main=$(thread_of 'Copied in thread')
+    has main '^Copied in thread [0-9]+ "xctx" of process' "$main"
+    has main '^#0  hand_over \(job=0x[0-9a-f]+, reason=0x[0-9a-f]+ "priced by a worker"\)' "$main"
+    has main '^#1  take_order \(job=0x[0-9a-f]+\)' "$main"
+    has main 'struct job job = \{order = \{number = 4711, .*"bearing.* price = 9\.75\}' "$main"
+    for text in "$worker" "$main"; do
+        has variables '^    request_id = r-4711$' "$text"
+        has variables '^    request_user = www-a$' "$text"
+    done
+    is threads 2 "$(printf '%s\n' "$output" | grep -Ec '^(Thread|Copied in thread) ')"
+    end
+fi
+
+begin 'the stack section with --verbose: all frames, and registers'
+demo -s stack --verbose
+if [ "$status" = 2 ]; then
+    echo "ok $name # SKIP this command was built without libdw"
+else
+    is status 0 "$status"
+    has main '^#[0-9]+ +main \(' "$(thread_of 'Copied in thread')"
+    is registers 2 "$(printf '%s\n' "$output" | grep -c '^Registers$')"
+    end
+fi
+
+begin 'all of it on a terminal: within its columns'
+demo_on_terminal=$(python3 - "$xctx" <<'PY'
+import fcntl, os, pty, struct, sys, termios
+process, terminal = pty.fork()
+if process == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    os.environ.update(TERM='xterm', NO_COLOR='1')
+    os.execv(sys.argv[1], [sys.argv[1], 'demo', 'LICENSE'])
+text = b''
+try:
+    while part := os.read(terminal, 65536):
+        text += part
+except OSError: # the other side has gone
+    pass
+print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+print(*(line for line in text.decode().splitlines() if len(line) > 80), sep='\n')
+PY
+)
+is 'status and long lines' 0 "$demo_on_terminal"
 end
 
 begin 'output that cannot be written: an error'

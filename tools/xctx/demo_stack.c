@@ -84,7 +84,7 @@ static FRAME void *worker(void *argument)
 /* Copies the context, and has a worker carry on from the copy. Returns 0 or a negative errno. */
 static FRAME int hand_over(struct job *job, const char *reason)
 {
-    pthread_t thread;
+    pthread_t thread = 0;
 
     job->context = xctx_copy_current_with(job->capture);
     if (!job->context)
@@ -143,14 +143,14 @@ static int show(const struct job *job, bool verbose)
 
 static int stack_run(const struct demo *demo)
 {
-    struct job job = {.capture = demo->verbose ? XCTX_CAPTURE_ALL : XCTX_CAPTURE_LOCALS};
+    struct job job = {.capture = demo->verbose ? XCTX_CAPTURE_ALL : XCTX_CAPTURE_LOCALS | XCTX_CAPTURE_STATE};
 
-    print("  The main thread takes an order, copies its context together with the place where\n"
-          "  it is, and a worker prices the order in the copy. In the middle of that the worker\n"
-          "  takes a snapshot. Here is the report of it: first the worker, then, from \"Copied\n"
-          "  in thread\" on, where its work came from: the main thread, which has gone on since,\n"
-          "  with the variables that it had then. %s\n\n",
-          demo->verbose ? "" : "(All of it, with registers: --verbose.)");
+    print("  The main thread takes an order, copies its context together with the place\n"
+          "  where it is, and a worker prices the order in the copy. In the middle of that\n"
+          "  the worker takes a snapshot. Here is the report of it: the worker first; then,\n"
+          "  from \"Copied in thread\" on, where its work came from: the main thread, with\n"
+          "  the variables that it had at that moment.%s\n\n",
+          demo->verbose ? "" : " (--verbose shows all frames.)");
     int error = take_order(&job);
     int status = STATUS_FAILED;
     if (error)

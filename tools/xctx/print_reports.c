@@ -2,6 +2,7 @@
 /* Reports of the threads in a core file: see print_reports.h. */
 #include "print_reports.h"
 
+#include "apart.h"
 #include "command.h"
 #include "output.h"
 
@@ -125,12 +126,19 @@ static int save_core(xctx_snapshot *const snapshots[], size_t count, const struc
     return error ? failed(options, options->core, error) : STATUS_OK;
 }
 
-int print_reports(const char *path, const struct report_options *options)
+struct printing {
+    const char *path;
+    const struct report_options *options;
+};
+
+static int print_file(void *user)
 {
+    const struct printing *printing = user;
+    const struct report_options *options = printing->options;
     xctx_snapshot **snapshots;
     size_t count;
 
-    int error = xctx_snapshot_open_all(path, &snapshots, &count);
+    int error = xctx_snapshot_open_all(printing->path, &snapshots, &count);
     if (error)
         return failed(options, options->name, error);
     size_t wanted = options->all_threads ? count : 1;
@@ -142,6 +150,16 @@ int print_reports(const char *path, const struct report_options *options)
                                                 : print_whole(snapshots, wanted, options);
     xctx_snapshot_unref_all(snapshots, count);
     return status;
+}
+
+int print_reports(const char *path, const struct report_options *options)
+{
+    struct printing printing = {path, options};
+    struct stat status;
+    /* All of the file is read into memory. */
+    uint64_t size = stat(path, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+
+    return work_apart(print_file, &printing, size, options->command, options->name);
 }
 
 #endif
