@@ -34,9 +34,10 @@ typedef struct xctx_crash_options {
 } xctx_crash_options;
 
 /**
- * Has crashes reported: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP. The handler runs on an alternate
- * stack, so that it works after a stack overflow: the running thread gets one if it has none; for other threads see
- * xctx_crash_thread(). Threads that xctx_thread_create() starts from then on have one.
+ * Has crashes reported: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP. One that the program ignores, and
+ * that no fault raises, is left alone. The handler runs on an alternate stack, so that it works after a stack overflow:
+ * the running thread gets one if it has none; for other threads see xctx_crash_thread(). Threads that
+ * xctx_thread_create() starts from then on have one.
  *
  * @param options  NULL: the default. Copied.
  * @return 0; -EINVAL an option is out of range or too long (4096 bytes); -EALREADY it is installed; -ENOMEM; -ENOENT

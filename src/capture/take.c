@@ -124,8 +124,9 @@ static void take_fpu(xctx_snapshot *snapshot, const ucontext_t *context)
 
 /* Everything but the variables and the parent. Into memory that is reserved for it. `error_number` is the thread's.
    `safe`: this may be a signal handler, also without a `context`. */
-static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture, const struct xctx__registers *registers,
-                 const ucontext_t *context, int error_number, bool safe)
+static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture,
+                                                       const struct xctx__registers *registers,
+                                                       const ucontext_t *context, int error_number, bool safe)
 {
     uintptr_t sp = registers->value[XCTX__REGISTER_SP];
     xctx_thread_state *state = &snapshot->state;
@@ -264,20 +265,4 @@ int xctx__snapshot_fill_from(xctx_snapshot *snapshot, unsigned capture, const vo
     take(snapshot, slot, capture, registers, ucontext, error_number, true);
     xctx__snapshot_link_end(snapshot, slot->current ? slot->current->snapshot : NULL);
     return 0;
-}
-
-/* ---- the default ---- */
-
-int xctx_set_default_capture(unsigned capture)
-{
-    if (capture & ~XCTX_CAPTURE_ALL)
-        return -EINVAL;
-    atomic_store_explicit(&xctx__copy_captures, capture, memory_order_relaxed);
-    atomic_store_explicit(&xctx__copy_batch, capture ? 0 : XCTX__PIN_BATCH, memory_order_relaxed);
-    return 0;
-}
-
-unsigned xctx_default_capture(void)
-{
-    return atomic_load_explicit(&xctx__copy_captures, memory_order_relaxed);
 }

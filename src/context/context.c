@@ -349,9 +349,6 @@ xctx_context *xctx__context_copy_current(struct slot *slot)
     return copy_current(slot, XCTX__PIN_BATCH, copy_current_slowly);
 }
 
-_Atomic uint64_t xctx__copy_batch = XCTX__PIN_BATCH;
-_Atomic unsigned xctx__copy_captures;
-
 /* The call is the last thing done, and so a jump, where code is optimised: the snapshot is then of the caller. */
 static __attribute__((noinline)) xctx_context *copy_current_or_capture(struct slot *slot)
 {

@@ -210,6 +210,13 @@ void xctx__render_value(struct render *render, Dwarf_Die *type, const struct val
     }
 }
 
+static bool is_scalar(Dwarf_Die *type)
+{
+    Dwarf_Die stripped;
+
+    return xctx__type_strip(type, &stripped) && !is_aggregate(dwarf_tag(&stripped));
+}
+
 /* What can be said of a type at all. */
 static bool is_supported(struct render *render, Dwarf_Die *type, const struct value *value)
 {
@@ -256,6 +263,10 @@ enum xctx_source xctx__render(const struct place *place, Dwarf_Die *type, const 
             return XCTX_SOURCE_OPTIMIZED_OUT;
         if (state == BYTE_MISSING && value->size > 0)
             return xctx__source_has_value(value->source) ? XCTX_SOURCE_NOT_CAPTURED : value->source;
+        /* Half a number is none. */
+        state = is_scalar(type) ? worst_state(value) : BYTE_KNOWN;
+        if (state == BYTE_OPTIMIZED_OUT || state == BYTE_MISSING)
+            return state == BYTE_OPTIMIZED_OUT ? XCTX_SOURCE_OPTIMIZED_OUT : XCTX_SOURCE_NOT_CAPTURED;
     }
     xctx__render_value(&render, type, value);
     return XCTX_SOURCE_SNAPSHOT;

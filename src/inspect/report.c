@@ -12,6 +12,7 @@
 #include <xctx/redact.h>
 #include <xctx/var.h>
 
+#include "allocate.h"
 #include "context/memory.h"
 #include "marks.h"
 #include "modules.h"

@@ -376,7 +376,7 @@ static void write_frame(struct pen *pen, const xctx_frame *frame, size_t index)
         pen_line(pen);
     }
     pen_paragraph(pen, 0, 6);
-    pen_format(pen, "#%-3zu", index);
+    pen_format(pen, "#%-2zu ", index);
     if (!frame->file)
         pen_format(pen, "0x%016" PRIx64 " in ", frame->pc);
     pen_styled(pen, STYLE_FUNCTION, frame->function ? frame->function : "??");

@@ -178,7 +178,7 @@ end
 
 # The report of one thread in the text of a report and its parents: that with $1 in its heading.
 thread_of() {
-    printf '%s\n' "$output" | awk -v heading="$1" '/^(Thread|Copied in thread) / {on = index($0, heading) == 1} on'
+    printf '%s\n' "$output" | awk -v heading="$1" '/^(Thread|Copied in thread) [0-9]/ {on = index($0, heading) == 1} on'
 }
 
 # has WHAT PATTERN TEXT
@@ -209,7 +209,7 @@ else
         has variables '^    request_id = r-4711$' "$text"
         has variables '^    request_user = www-a$' "$text"
     done
-    is threads 2 "$(printf '%s\n' "$output" | grep -Ec '^(Thread|Copied in thread) ')"
+    is threads 2 "$(printf '%s\n' "$output" | grep -Ec '^(Thread|Copied in thread) [0-9]')"
     end
 fi
 

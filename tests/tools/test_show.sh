@@ -141,4 +141,20 @@ is status 1 "$status"
 is errors 'xctx: show: /no/such/folder/core: No such file or directory' "$errors"
 end
 
+# Waits in the opened file, in the process that reads it, which ends in that way.
+begin 'a crash while the file is read: an error'
+mkfifo "$work/pipe"
+for signal in SEGV ABRT KILL XCPU; do
+    "$xctx" show "$work/pipe" 2>"$work/stderr" </dev/null &
+    parent=$!
+    exec 7>"$work/pipe"
+    kill -s "$signal" "$(cat "/proc/$parent/task/$parent/children")"
+    wait "$parent"
+    is "status after $signal" 1 "$?"
+    exec 7>&-
+    is "lines of errors after $signal" 1 "$(grep -c '' "$work/stderr")"
+    has "errors after $signal" "^xctx: show: $work/pipe: .* may be damaged" "$(cat "$work/stderr")"
+done
+end
+
 [ $failures = 0 ]

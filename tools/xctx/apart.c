@@ -42,10 +42,10 @@ static void limit(int resource, uint64_t most)
 {
     struct rlimit now;
 
-    if (getrlimit((__rlimit_resource_t)resource, &now) != 0 || now.rlim_cur <= most)
+    if (getrlimit(resource, &now) != 0 || now.rlim_cur <= most)
         return;
     now.rlim_cur = most;
-    setrlimit((__rlimit_resource_t)resource, &now);
+    setrlimit(resource, &now);
 }
 
 static void begin(pid_t parent, uint64_t memory)

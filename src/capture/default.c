@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The default capture, as the environment's XCTX_CAPTURE says: read once, when the library is loaded. */
+/*
+ * The default capture, as the program or the environment's XCTX_CAPTURE says: that is read once, when the library is
+ * loaded. The variables are here, so that whoever links the static library and copies a context has this file, too.
+ */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +11,25 @@
 #include <unistd.h>
 
 #include <xctx/snapshot.h>
+
+#include "context/context_internal.h"
+
+_Atomic uint64_t xctx__copy_batch = XCTX__PIN_BATCH;
+_Atomic unsigned xctx__copy_captures;
+
+int xctx_set_default_capture(unsigned capture)
+{
+    if (capture & ~XCTX_CAPTURE_ALL)
+        return -EINVAL;
+    atomic_store_explicit(&xctx__copy_captures, capture, memory_order_relaxed);
+    atomic_store_explicit(&xctx__copy_batch, capture ? 0 : XCTX__PIN_BATCH, memory_order_relaxed);
+    return 0;
+}
+
+unsigned xctx_default_capture(void)
+{
+    return atomic_load_explicit(&xctx__copy_captures, memory_order_relaxed);
+}
 
 static const struct {
     const char *name;
