@@ -230,7 +230,8 @@ XCTX_API int xctx_snapshot_write_core(xctx_snapshot *snapshot, int fd);
 XCTX_API int xctx_snapshots_write_core(xctx_snapshot *const snapshots[], size_t count, int fd);
 
 /**
- * Opens an ELF core file. What xctx_redact() had marked where it was written is marked here, too, from then on.
+ * Opens an ELF core file. What xctx_redact() had marked where it was written is secret in reports and files made of it,
+ * beside what is marked here.
  *
  * @param path          a file that xctx_snapshot_write_core() wrote, or another ELF core file of this processor: that
  *                      gives stack, registers and thread state of the thread that is first in it.

@@ -145,7 +145,8 @@ XCTX_API int xctx_snapshot_take_thread(int tid, unsigned capture, int64_t timeou
  * @param timeout  in nanoseconds, for all of them together.
  * @param ret_snapshots  receives an array of references to *ret_count snapshots, new: to be given back with
  *                       xctx_snapshot_unref_all(). Threads that did not answer have a snapshot with the thread id, and
- *                       nothing captured.
+ *                       nothing captured; but of one that waits in a system call, the place and the stack are, if
+ *                       XCTX_CAPTURE_LOCALS is wanted and the system lets them be seen: XCTX_THREAD_OUTSIDE.
  * @param ret_count  receives how many there are.
  * @return 0; -EINVAL; -EAGAIN no signal is free; -ENOMEM.
  */
@@ -246,6 +247,8 @@ enum {
     XCTX_THREAD_TIME = 1u << 9,     /**< time, cpu_time */
     XCTX_THREAD_STACK = 1u << 10,   /**< stack_low, stack_high */
     XCTX_THREAD_SIGNAL = 1u << 11,  /**< signal, signal_code, fault_address: taken in a signal handler */
+    XCTX_THREAD_OUTSIDE = 1u << 12, /**< of a thread that did not answer, while it waited in a system call: of its
+                                       registers pc and sp are known, and its variables are not */
 };
 
 /** A thread's settings and what it had to do with the system at the moment of a snapshot. */

@@ -228,8 +228,7 @@ struct standing {
     struct call call;
 };
 
-/* Reads the beginning of a file of a thread. Returns how much it was, or -1. */
-static ssize_t read_file(int tid, const char *name, char *buffer, size_t size)
+ssize_t xctx__ask_file(int tid, const char *name, char *buffer, size_t size)
 {
     char path[64];
     size_t used = 0;
@@ -257,15 +256,14 @@ static bool field_has(const char *status, const char *name, int number)
     return field && (strtoull(field + strlen(name), NULL, 16) >> (number - 1) & 1);
 }
 
-/* The system call that a thread is in. */
-static struct call read_call(int tid)
+struct call xctx__ask_call(int tid)
 {
     struct call call = {.number = -1};
     char text[512];
     char *end = text;
 
     /* "0 0x3 ...": the number, six arguments, the stack pointer and the program counter; or "running". */
-    if (read_file(tid, "syscall", text, sizeof(text)) <= 0)
+    if (xctx__ask_file(tid, "syscall", text, sizeof(text)) <= 0)
         return call;
     long number = strtol(text, &end, 10);
     if (end == text)
@@ -298,13 +296,13 @@ static struct standing look_at(int tid, int number)
     struct standing standing = {.ended = !xctx__ask_exists(tid), .call = {.number = -1}};
     char text[8192];
 
-    if (standing.ended || read_file(tid, "status", text, sizeof(text)) <= 0)
+    if (standing.ended || xctx__ask_file(tid, "status", text, sizeof(text)) <= 0)
         return standing;
     const char *state = strstr(text, "\nState:\t");
     if (state && (state[8] == 'Z' || state[8] == 'X'))
         standing.ended = true; /* the first thread stays as long as there are others */
     standing.pending = field_has(text, "\nSigPnd:\t", number);
-    standing.call = read_call(tid);
+    standing.call = xctx__ask_call(tid);
     standing.blocks = field_has(text, "\nSigBlk:\t", number) || waits_for(&standing.call, number);
     return standing;
 }

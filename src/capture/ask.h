@@ -10,8 +10,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <xctx/snapshot.h>
+
+#include "arch/restart.h"
 
 enum asking_state {
     ASKING_WAITS,  /* not sent yet */
@@ -51,6 +54,12 @@ void xctx__ask_give_up(struct asking *asking);
 /* Sends the signal again if it was lost: with a thread that had the same number. Returns false if the thread has
    ended. */
 bool xctx__ask_remind(const struct asking *asking);
+
+/* Reads the beginning of a file that /proc has of a thread, with a final NUL. Returns how much it was, or -1. */
+ssize_t xctx__ask_file(int tid, const char *name, char *buffer, size_t size);
+
+/* The system call in which a thread waits, as /proc says. Its `number` is -1 if it waits in none. */
+struct call xctx__ask_call(int tid);
 
 /* Whether a thread of this process has not ended. */
 bool xctx__ask_exists(int tid);

@@ -288,6 +288,21 @@ struct bounds xctx__stack_find(struct slot *slot, uintptr_t sp, bool safe)
     return bounds;
 }
 
+struct bounds xctx__stack_of_thread(int tid, uintptr_t thread, uintptr_t sp)
+{
+    struct bounds bounds = tid == getpid() ? main_bounds(sp) : mapping_of(sp);
+
+    if (tid != getpid()) {
+        /* Its storage is in the same memory, right above: nothing else is known to end a stack. */
+        uintptr_t high = thread > sp && thread < bounds.high ? below(thread, sp, bounds.high) : bounds.high;
+        if (high == bounds.high)
+            return (struct bounds){0};
+        bounds.high = below(atomic_load_explicit(&main_thread, memory_order_relaxed), sp, high);
+    }
+    bounds.tid = tid;
+    return within(sp, bounds) ? bounds : (struct bounds){0};
+}
+
 void xctx__stack_after_fork(struct slot *slot)
 {
     atomic_store_explicit(&xctx__process, getpid(), memory_order_relaxed);

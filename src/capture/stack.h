@@ -40,6 +40,10 @@ static inline struct bounds xctx__stack_bounds(struct slot *slot, uintptr_t sp, 
     return xctx__stack_find(slot, sp, safe);
 }
 
+/* The bounds of another thread's own stack: `thread` is what pthread_self() gives there, which the main thread does not
+   need. `high` is 0 if the stack pointer is not on it, or that cannot be told. Not async-signal-safe. */
+struct bounds xctx__stack_of_thread(int tid, uintptr_t thread, uintptr_t sp);
+
 /* In the child of fork(): thread and process have other ids. */
 void xctx__stack_after_fork(struct slot *slot);
 

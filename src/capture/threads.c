@@ -15,8 +15,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -25,6 +23,7 @@
 
 #include "ask.h"
 #include "context/memory.h"
+#include "outside.h"
 #include "snapshot_internal.h"
 
 enum {
@@ -239,27 +238,27 @@ static int crowd_find(struct crowd *crowd, const struct take_options *options)
     return error ? error : found;
 }
 
-/* Stands for a thread that did not answer. NULL: no memory. */
-static xctx_snapshot *make_silent(int tid)
+/* Fills the snapshot of a thread that did not answer, as far as that can be seen. What it was reserved with goes, if it
+   is not needed. Returns it, or NULL: no memory. */
+static xctx_snapshot *fill_silent(const struct asking *asking)
 {
-    xctx_snapshot *snapshot = xctx__snapshot_create(0, 0);
-    char path[64];
+    xctx_snapshot *snapshot = asking->snapshot;
+    char name[32];
 
+    if (!snapshot || !xctx__take_outside(snapshot, asking->tid)) {
+        xctx_snapshot_unref(snapshot);
+        snapshot = xctx__snapshot_create(0, 0);
+    }
     if (!snapshot)
         return NULL;
     snapshot->state.size = sizeof(snapshot->state);
-    snapshot->state.present = XCTX_THREAD_IDS;
-    snapshot->state.tid = tid;
+    snapshot->state.present |= XCTX_THREAD_IDS;
+    snapshot->state.tid = asking->tid;
     snapshot->state.pid = getpid();
-    snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t size = read(fd, snapshot->state.name, sizeof(snapshot->state.name) - 1);
-        close(fd);
-        if (size > 0) {
-            snapshot->state.name[size - (snapshot->state.name[size - 1] == '\n')] = '\0';
-            snapshot->state.present |= XCTX_THREAD_NAME;
-        }
+    ssize_t size = xctx__ask_file(asking->tid, "comm", name, sizeof(name));
+    if (size > 0 && (size_t)size <= sizeof(snapshot->state.name)) {
+        memcpy(snapshot->state.name, name, (size_t)size - 1); /* without the end of the line */
+        snapshot->state.present |= XCTX_THREAD_NAME;
     }
     snapshot->stage = SNAPSHOT_FILLED;
     return snapshot;
@@ -277,8 +276,7 @@ static int crowd_result(struct crowd *crowd, xctx_snapshot *own, xctx_snapshot *
         struct asking *asking = &crowd->askings[i];
         if (asking->state != ASKING_SILENT)
             continue;
-        xctx_snapshot_unref(asking->snapshot);
-        asking->snapshot = make_silent(asking->tid);
+        asking->snapshot = fill_silent(asking);
         if (!asking->snapshot) {
             xctx__free(result);
             return -ENOMEM;

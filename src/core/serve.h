@@ -17,7 +17,7 @@
 
 enum {
     XCTX__SERVE_VERSION = 1,
-    XCTX__SERVE_SILENT = 64, /* threads that did not answer which a reply names */
+    XCTX__SERVE_SILENT = 64, /* threads that could not be captured which a reply names */
 };
 
 struct serve_request {
@@ -36,7 +36,7 @@ struct serve_reply {
     uint16_t size;
     int32_t error;                           /* 0 or a negative errno: then there is no core file */
     uint32_t threads;                        /* in the core file */
-    uint32_t silent;                         /* threads that did not answer, and are not in it */
+    uint32_t silent;                         /* threads that could not be captured, and are not in it */
     int32_t silent_tids[XCTX__SERVE_SILENT]; /* the first of them */
 };
 

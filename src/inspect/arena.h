@@ -10,13 +10,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { XCTX__REPORT_LIMIT = 256 * 1024 * 1024 }; /* bytes */
+enum {
+    XCTX__REPORT_LIMIT = 256 * 1024 * 1024, /* bytes */
+    XCTX__REPORT_STEPS = 16 * 1024 * 1024,  /* xctx__render_step() */
+};
 
 struct arena {
     struct arena_block *blocks;
     size_t used; /* in the first block */
     size_t room;
-    size_t total; /* of all blocks */
+    size_t total;   /* of all blocks */
+    unsigned steps; /* of what is written into it: xctx__render_step() */
     bool failed;
 };
 

@@ -3,6 +3,7 @@
 #ifndef XCTX_INSPECT_CORE_MODULES_H
 #define XCTX_INSPECT_CORE_MODULES_H
 
+#include <elfutils/libdwfl.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,16 @@ struct module;
 
 enum { EPOCHS = 1024 }; /* of which it is known whether modules came and went unseen */
 
+enum { XCTX__NAMES_KEPT = 256 }; /* a power of two */
+
+/* What xctx__modules_function() has found. Names are known by where they are in debug information. */
+struct kept_name {
+    Dwfl_Module *from; /* NULL: nothing is kept here */
+    const char *name;
+    Dwfl_Module *module; /* NULL: there is no such function */
+    uint64_t address;
+};
+
 struct modules {
     struct module *loaded;
     struct module *gone; /* of earlier epochs, the latest first */
@@ -18,10 +29,11 @@ struct modules {
     uint64_t forgotten;  /* before this epoch `gone` is not complete */
     uint64_t adds, subs; /* what the dynamic linker counted when it was read */
     uint64_t subs_now;
-    uint64_t unsettled[EPOCHS / 64]; /* bit: modules came and went unseen after that epoch's list */
-    uint64_t wanted;                 /* the epoch of the snapshot that is decoded */
-    unsigned users;                  /* between get and put */
-    char *debug_path;                /* of xctx_inspect_options, a copy; NULL: the default */
+    uint64_t unsettled[EPOCHS / 64];          /* bit: modules came and went unseen after that epoch's list */
+    uint64_t wanted;                          /* the epoch of the snapshot that is decoded */
+    struct kept_name names[XCTX__NAMES_KEPT]; /* by their hash; of the newest list */
+    unsigned users;                           /* between get and put */
+    char *debug_path;                         /* of xctx_inspect_options, a copy; NULL: the default */
     /* Of a core file: */
     char *sysroot; /* likewise */
     struct core_file *file;

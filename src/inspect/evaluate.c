@@ -167,36 +167,41 @@ static size_t branch(struct evaluation *evaluation, const Dwarf_Op *operations, 
     return count;
 }
 
+static bool run_plain(struct evaluation *evaluation, const Dwarf_Op *operation)
+{
+    return run_register(evaluation, operation) || xctx__evaluation_run_stack(evaluation, operation) ||
+           xctx__evaluation_run_push(evaluation, operation) || run_other(evaluation, operation);
+}
+
+/* Runs an operation. Returns which is next. */
+static size_t step(struct evaluation *evaluation, const Dwarf_Op *operations, size_t count, size_t index)
+{
+    const Dwarf_Op *operation = &operations[index];
+    unsigned atom = operation->atom;
+    bool located = evaluation->subject != SUBJECT_STACK; /* nothing is computed any more */
+
+    if (atom == DW_OP_piece)
+        take_piece(evaluation, operation->number > UINT64_MAX / 8 ? UINT64_MAX : operation->number * 8, 0);
+    else if (atom == DW_OP_bit_piece)
+        take_piece(evaluation, operation->number, operation->number2);
+    else if (atom == DW_OP_skip && !located)
+        return branch(evaluation, operations, count, index);
+    else if (atom == DW_OP_bra && !located)
+        return xctx__evaluation_pop_address(evaluation) != 0 ? branch(evaluation, operations, count, index) : index + 1;
+    else if (!(atom == DW_OP_GNU_uninit && index + 1 == count) && (located || !run_plain(evaluation, operation)))
+        xctx__evaluation_refuse(evaluation);
+    return index + 1;
+}
+
 static void run(struct evaluation *evaluation, const Dwarf_Op *operations, size_t count)
 {
     for (size_t i = 0; i < count && evaluation->failed == XCTX_SOURCE_SNAPSHOT;) {
-        const Dwarf_Op *operation = &operations[i];
-        unsigned atom = operation->atom;
-        size_t next = i + 1;
-
-        if (evaluation->budget->steps-- == 0) {
-            evaluation->budget->steps = 0;
+        if (evaluation->budget->steps == 0) {
             xctx__evaluation_refuse(evaluation);
             return;
         }
-        if (atom == DW_OP_piece) {
-            take_piece(evaluation, operation->number > UINT64_MAX / 8 ? UINT64_MAX : operation->number * 8, 0);
-        } else if (atom == DW_OP_bit_piece) {
-            take_piece(evaluation, operation->number, operation->number2);
-        } else if (atom == DW_OP_GNU_uninit && next == count) {
-            return;
-        } else if (evaluation->subject != SUBJECT_STACK) {
-            xctx__evaluation_refuse(evaluation);
-        } else if (atom == DW_OP_skip) {
-            next = branch(evaluation, operations, count, i);
-        } else if (atom == DW_OP_bra) {
-            if (xctx__evaluation_pop_address(evaluation) != 0)
-                next = branch(evaluation, operations, count, i);
-        } else if (!run_register(evaluation, operation) && !xctx__evaluation_run_stack(evaluation, operation) &&
-                   !xctx__evaluation_run_push(evaluation, operation) && !run_other(evaluation, operation)) {
-            xctx__evaluation_refuse(evaluation);
-        }
-        i = next;
+        evaluation->budget->steps--;
+        i = step(evaluation, operations, count, i);
     }
 }
 

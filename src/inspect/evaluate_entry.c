@@ -174,8 +174,9 @@ static bool never_again(const struct place *place)
 static enum xctx_source caller_number(const struct place *caller, Dwarf_Attribute *attribute, struct budget *budget,
                                       struct number *ret_number)
 {
-    struct evaluation evaluation = {.place = caller, .budget = budget};
+    struct evaluation evaluation;
 
+    xctx__evaluation_begin(&evaluation, caller, budget);
     xctx__evaluate_attribute(&evaluation, attribute);
     return xctx__evaluation_number(&evaluation, ret_number);
 }

@@ -95,7 +95,7 @@ enum xctx_source xctx__evaluation_number(struct evaluation *evaluation, struct n
 enum xctx_source xctx__frame_base(const struct place *place, struct budget *budget, uint64_t *ret_base)
 {
     struct place untraced = *place;
-    struct evaluation evaluation = {.place = &untraced, .budget = budget};
+    struct evaluation evaluation;
     struct number base = {0};
     Dwarf_Attribute attribute;
     Dwarf_Die function = place->function;
@@ -103,6 +103,7 @@ enum xctx_source xctx__frame_base(const struct place *place, struct budget *budg
     if (!place->has_function || !dwarf_attr_integrate(&function, DW_AT_frame_base, &attribute))
         return XCTX_SOURCE_UNSUPPORTED;
     untraced.tracer = NULL;
+    xctx__evaluation_begin(&evaluation, &untraced, budget);
     xctx__evaluate_attribute(&evaluation, &attribute);
     enum xctx_source source = xctx__evaluation_number(&evaluation, &base);
     if (xctx__source_has_value(source) && (base.kind == NUMBER_FLOAT || base.size != XCTX__GENERIC_SIZE))

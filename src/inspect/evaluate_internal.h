@@ -7,6 +7,9 @@
 #ifndef XCTX_INSPECT_EVALUATE_INTERNAL_H
 #define XCTX_INSPECT_EVALUATE_INTERNAL_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "evaluate.h"
 
 __extension__ typedef unsigned __int128 wide;
@@ -90,8 +93,17 @@ struct evaluation {
     bool global;               /* an address of the program itself was used */
     struct location *location; /* takes the pieces; NULL: there must be none */
     unsigned depth;
-    struct number stack[XCTX__STACK];
+    struct number stack[XCTX__STACK]; /* only what is below `depth` holds anything */
 };
+
+/* Of the stack nothing is set: it is large. */
+static inline void xctx__evaluation_begin(struct evaluation *evaluation, const struct place *place,
+                                          struct budget *budget)
+{
+    memset(evaluation, 0, offsetof(struct evaluation, stack));
+    evaluation->place = place;
+    evaluation->budget = budget;
+}
 
 /* ---- evaluate_stack.c ---- */
 

@@ -161,8 +161,10 @@ static void start(struct evaluation *evaluation, Dwarf_Attribute *attribute, uin
 static void locate_expression(const struct place *place, Dwarf_Attribute *attribute, struct budget *budget,
                               struct location *location)
 {
-    struct evaluation evaluation = {.place = place, .budget = budget, .location = location};
+    struct evaluation evaluation;
 
+    xctx__evaluation_begin(&evaluation, place, budget);
+    evaluation.location = location;
     if (dwarf_whatattr(attribute) == DW_AT_data_member_location && !place->has_object)
         evaluation.failed = XCTX_SOURCE_UNSUPPORTED;
     start(&evaluation, attribute, place->object);
@@ -327,7 +329,7 @@ static enum xctx_source number_fit(enum xctx_source source, const struct number 
 enum xctx_source xctx__number(const struct place *place, Dwarf_Attribute *attribute, int64_t *ret_number)
 {
     struct budget budget = xctx__budget();
-    struct evaluation evaluation = {.place = place, .budget = &budget};
+    struct evaluation evaluation;
     struct number number = {0};
     enum xctx_source source = XCTX_SOURCE_UNSUPPORTED;
     bool is_signed;
@@ -343,6 +345,7 @@ enum xctx_source xctx__number(const struct place *place, Dwarf_Attribute *attrib
             source = xctx__variable_number(place, &die, &budget, &number);
         break;
     case CLASS_EXPRESSION:
+        xctx__evaluation_begin(&evaluation, place, &budget);
         start(&evaluation, attribute, 0);
         xctx__evaluate_attribute(&evaluation, attribute);
         source = xctx__evaluation_number(&evaluation, &number);
@@ -358,7 +361,7 @@ enum xctx_source xctx__member_address(const struct place *place, Dwarf_Attribute
 {
     struct budget budget = xctx__budget();
     struct place object = *place;
-    struct evaluation evaluation = {.place = &object, .budget = &budget};
+    struct evaluation evaluation;
     struct number number = {0};
     int64_t offset;
     bool is_signed;
@@ -371,6 +374,7 @@ enum xctx_source xctx__member_address(const struct place *place, Dwarf_Attribute
         *ret_address = base + (uint64_t)offset;
         return XCTX_SOURCE_SNAPSHOT;
     }
+    xctx__evaluation_begin(&evaluation, &object, &budget);
     start(&evaluation, attribute, base);
     /* What is read there are the program's own tables: those that say where virtual bases are. */
     evaluation.global = true;

@@ -144,6 +144,7 @@ void xctx__module_close(struct module *module)
     end_dwfl(module);
     xctx__unit_index_destroy(&module->units);
     xctx__symbol_index_destroy(&module->symbols);
+    xctx__scope_cache_destroy(&module->scopes);
     xctx__free(module->image);
     xctx__free(module->complaint);
     module->image = NULL;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "scope_cache.h"
 #include "symbol_index.h"
 #include "unit_index.h"
 
@@ -63,6 +64,7 @@ struct module {
     int opened_count;
     struct unit_index units;
     struct symbol_index symbols;
+    struct scope_cache scopes;
     uint8_t *image; /* made of what is in memory, where there is no file to use */
     size_t image_size;
     char *complaint;

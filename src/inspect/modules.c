@@ -219,6 +219,11 @@ static void note_unsettled(struct modules *modules, uint64_t epoch, bool unsettl
     modules->unsettled[epoch % EPOCHS / 64] |= unsettled ? bit : 0;
 }
 
+static void forget_names(struct modules *modules)
+{
+    memset(modules->names, 0, sizeof(modules->names));
+}
+
 /* Brings the list up to date. */
 static void refresh(struct modules *modules)
 {
@@ -229,6 +234,7 @@ static void refresh(struct modules *modules)
     dl_iterate_phdr(visit, &walk);
     if (!walk.changed)
         return;
+    forget_names(modules);
     for (struct module *module = walk.old; module; module = next) {
         next = module->next;
         module->died = modules->epoch + 1;
@@ -398,8 +404,8 @@ static const struct symbol *exported(struct modules *modules, const xctx_snapsho
     return found;
 }
 
-bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
-                            Dwfl_Module **ret_module, uint64_t *ret_address)
+static bool find_function_named(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from,
+                                const char *name, Dwfl_Module **ret_module, uint64_t *ret_address)
 {
     struct module *module = xctx__module_of(from);
     bool several;
@@ -414,6 +420,28 @@ bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapsh
     *ret_module = module->dwfl_module;
     *ret_address = symbol->address;
     return true;
+}
+
+bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
+                            Dwfl_Module **ret_module, uint64_t *ret_address)
+{
+    struct kept_name *kept =
+        &modules->names[(uintptr_t)name * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (XCTX__NAMES_KEPT - 1)];
+    bool is_newest = modules->file || epoch_of(snapshot) >= modules->epoch;
+
+    if (!is_newest)
+        return find_function_named(modules, snapshot, from, name, ret_module, ret_address);
+    if (kept->from != from || kept->name != name) {
+        struct kept_name found = {.from = from, .name = name};
+        if (!find_function_named(modules, snapshot, from, name, &found.module, &found.address))
+            found.module = NULL;
+        if (xctx__decode_ran_out())
+            return false;
+        *kept = found;
+    }
+    *ret_module = kept->module;
+    *ret_address = kept->address;
+    return kept->module != NULL;
 }
 
 /* ---- this process's ---- */
@@ -466,6 +494,7 @@ static bool set_debug_path(struct modules *modules, const char *path)
         return false;
     if (copy)
         memcpy(copy, path, size);
+    forget_names(modules);
     for (int i = 0; i < 2; i++) {
         for (struct module *module = i ? modules->gone : modules->loaded; module; module = module->next) {
             xctx__module_close(module);
@@ -515,6 +544,7 @@ static void list_destroy(struct module **list)
 
 void xctx__modules_finish(struct modules *modules)
 {
+    forget_names(modules);
     list_destroy(&modules->loaded);
     list_destroy(&modules->gone);
     xctx__free(modules->debug_path);

@@ -58,6 +58,13 @@ bool xctx__render_missing(struct render *render, const struct value *value, bool
     return state != BYTE_KNOWN;
 }
 
+bool xctx__render_step(struct render *render)
+{
+    if (++render->steps > XCTX__RENDER_STEPS || ++render->place->arena->steps > XCTX__REPORT_STEPS)
+        render->text->full = true;
+    return !render->text->full;
+}
+
 bool xctx__render_fetch(struct render *render, uint64_t address, uint64_t size, enum memory_use use,
                         struct value *ret_value)
 {
@@ -187,7 +194,7 @@ void xctx__render_value(struct render *render, Dwarf_Die *type, const struct val
     Dwarf_Die stripped;
     struct character character;
 
-    if (render->text->full)
+    if (!xctx__render_step(render))
         return;
     if (value->source == XCTX_SOURCE_LIVE)
         render->out->live = true;

@@ -9,10 +9,11 @@
 #include "type.h"
 
 enum {
-    XCTX__DIMENSIONS = 16,   /* of an array */
-    XCTX__REPEATS = 10,      /* gdb's "repeats" */
-    XCTX__RENDER_DEPTH = 20, /* gdb's "max-depth" */
-    XCTX__ELEMENTS = 200,    /* gdb's "elements", if a place has no limit of its own */
+    XCTX__DIMENSIONS = 16,        /* of an array */
+    XCTX__REPEATS = 10,           /* gdb's "repeats" */
+    XCTX__RENDER_DEPTH = 20,      /* gdb's "max-depth" */
+    XCTX__RENDER_STEPS = 1048576, /* xctx__render_step() for one variable */
+    XCTX__ELEMENTS = 200,         /* gdb's "elements", if a place has no limit of its own */
 };
 
 __extension__ typedef unsigned __int128 wide_bits;
@@ -62,6 +63,7 @@ struct render {
     struct text *text;
     unsigned elements; /* of an array or a string that are written */
     unsigned depth;
+    unsigned steps;
     bool cxx;
     bool follow;    /* references are followed: not those in structures */
     bool in_static; /* within a static member: those of its type are not gone into again */
@@ -81,6 +83,10 @@ struct scalar {
     uint64_t size;
     const char *name;
 };
+
+/* To be asked for each value, member and element: damaged types can have more of them, in each other, than can ever be
+   written. False: it is enough, and the text is full. */
+bool xctx__render_step(struct render *render);
 
 /* Writes a value of a type, whatever it is. */
 void xctx__render_value(struct render *render, Dwarf_Die *type, const struct value *value);

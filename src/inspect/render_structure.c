@@ -386,14 +386,14 @@ static void render_members(struct render *render, Dwarf_Die *type, const struct 
 
     render->follow = false;
     xctx__text_string(render->text, "{");
-    for (int more = dwarf_child(type, &child); more == 0 && count < XCTX__MEMBERS;
+    for (int more = dwarf_child(type, &child); more == 0 && count < XCTX__MEMBERS && xctx__render_step(render);
          more = dwarf_siblingof(&child, &child), ++count) {
         if (dwarf_tag(&child) == DW_TAG_inheritance)
             render_base_class(render, &child, value, object);
     }
     count = 0;
     ++render->depth;
-    for (int more = dwarf_child(type, &child); more == 0 && !render->text->full;
+    for (int more = dwarf_child(type, &child); more == 0 && xctx__render_step(render);
          more = dwarf_siblingof(&child, &child)) {
         bool is_static = is_static_member(&child);
         if (dwarf_tag(&child) != DW_TAG_member && !is_static)

@@ -113,7 +113,11 @@ static int read_variables(xctx_report *report, const xctx_snapshot *snapshot)
         return xctx_each(context, add_variable, &variables);
     if (snapshot->root)
         return -ENOMEM;
-    if (snapshot->whole->bits & SNAPSHOT_CHANGING)
+    if (snapshot->whole->state.present & XCTX_THREAD_OUTSIDE)
+        xctx__report_note(report,
+                          xctx__arena_string(&report->arena, "the thread takes no signals: this was seen from outside, "
+                                                             "without its variables and most registers"));
+    else if (snapshot->whole->bits & SNAPSHOT_CHANGING)
         xctx__report_note(report,
                           xctx__arena_string(&report->arena, "the variables are not known: the signal in whose handler "
                                                              "the snapshot was taken interrupted a change to them"));

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "module.h"
+#include "scope_cache.h"
 #include "unit_index.h"
 
 enum {
@@ -121,46 +123,69 @@ bool xctx__scopes_innermost(Dwarf_Die *unit, Dwarf_Addr pc, Dwarf_Die *ret_scope
     return find_innermost(&search, unit, 0, ret_scope);
 }
 
+/* Finds the scopes around an address in memory. */
+static bool find_scopes(Dwfl_Module *module, uint64_t address, struct cached_scopes *scopes)
+{
+    Dwarf_Die innermost;
+
+    *scopes = (struct cached_scopes){.address = address, .function = -1};
+    if (!xctx__scopes_unit(module, address, &scopes->unit, &scopes->bias) ||
+        !xctx__scopes_innermost(&scopes->unit, address - scopes->bias, &innermost))
+        return false;
+    scopes->count = dwarf_getscopes_die(&innermost, &scopes->dies);
+    if (scopes->count <= 0)
+        return false;
+    for (int i = 0; i < scopes->count && scopes->function < 0; i++) {
+        if (dwarf_tag(&scopes->dies[i]) == DW_TAG_subprogram)
+            scopes->function = i;
+    }
+    return true;
+}
+
 bool xctx__scopes_find(const struct place *place, size_t index, struct scopes *ret_scopes)
 {
     const struct unwound *frame = &place->frames[index];
-    Dwarf_Die innermost;
-    struct scopes scopes = {.function = -1};
     uint64_t lookup = xctx__unwound_lookup(frame);
+    struct module *module = xctx__module_of(frame->module);
+    const struct cached_scopes *cached = module ? xctx__scope_cache_find(&module->scopes, lookup) : NULL;
+    struct cached_scopes found;
+    bool kept = true;
 
-    scopes.place = (struct place){
-        .arena = place->arena,
-        .memory = frame->memory ? frame->memory : place->memory,
-        .frames = place->frames,
-        .frame_count = place->frame_count,
-        .index = index,
-        .module = frame->module,
-        .max_elements = place->max_elements,
-        .tracer = place->tracer,
+    if (!cached) {
+        if (!module || !find_scopes(frame->module, lookup, &found))
+            return false;
+        cached = xctx__scope_cache_add(&module->scopes, &found);
+        kept = cached != NULL;
+        cached = kept ? cached : &found;
+    }
+    *ret_scopes = (struct scopes){
+        .place = {.arena = place->arena,
+                  .memory = frame->memory ? frame->memory : place->memory,
+                  .frames = place->frames,
+                  .frame_count = place->frame_count,
+                  .index = index,
+                  .module = frame->module,
+                  .unit = cached->unit,
+                  .bias = cached->bias,
+                  .pc = lookup - cached->bias,
+                  .max_elements = place->max_elements,
+                  .tracer = place->tracer},
+        .dies = cached->dies,
+        .count = cached->count,
+        .kept = kept,
+        .function = cached->function,
     };
-    if (!xctx__scopes_unit(frame->module, lookup, &scopes.place.unit, &scopes.place.bias))
-        return false;
-    scopes.place.pc = lookup - scopes.place.bias;
-    if (!xctx__scopes_innermost(&scopes.place.unit, scopes.place.pc, &innermost))
-        return false;
-    scopes.count = dwarf_getscopes_die(&innermost, &scopes.dies);
-    if (scopes.count <= 0)
-        return false;
-    for (int i = 0; i < scopes.count && scopes.function < 0; i++) {
-        if (dwarf_tag(&scopes.dies[i]) == DW_TAG_subprogram)
-            scopes.function = i;
+    if (cached->function >= 0) {
+        ret_scopes->place.function = cached->dies[cached->function];
+        ret_scopes->place.has_function = true;
     }
-    if (scopes.function >= 0) {
-        scopes.place.function = scopes.dies[scopes.function];
-        scopes.place.has_function = true;
-    }
-    *ret_scopes = scopes;
     return true;
 }
 
 void xctx__scopes_free(struct scopes *scopes)
 {
-    free(scopes->dies);
+    if (!scopes->kept)
+        free(scopes->dies);
     scopes->dies = NULL;
     scopes->count = 0;
 }

@@ -12,6 +12,7 @@ struct scopes {
     struct place place;
     Dwarf_Die *dies; /* from the innermost block outwards, as they are nested; the unit is the last */
     int count;
+    bool kept;    /* the dies are not the caller's (scope_cache.h) */
     int function; /* which of them is the concrete DW_TAG_subprogram; -1: none, then the place has no function */
 };
 

@@ -94,7 +94,7 @@ static int hide_register(struct search *search, const struct place *place, unsig
     search->found.registers |= UINT64_C(1) << VECTOR_REGISTER;
     reg -= XCTX__DWARF_VECTOR_FIRST;
     if (reg < XCTX__DWARF_VECTORS && registers->vectors_saved_at[reg])
-        return blank(search, registers->vectors_saved_at[reg], 2 * XCTX__GENERIC_SIZE);
+        return blank(search, registers->vectors_saved_at[reg], XCTX__NUMBER_SIZE);
     return 0;
 }
 
@@ -318,6 +318,7 @@ static int search_scopes(struct search *search, struct scopes *scopes)
         first = i + 1;
     }
     search->all = false;
+    search->place = NULL;
     return error;
 }
 

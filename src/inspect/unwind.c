@@ -420,9 +420,13 @@ static void complain_unknown(struct walk *walk)
 {
     const struct unwound *last = &walk->frames[walk->count - 1];
 
-    walk->end = xctx__arena_format(walk->arena, "the stack ends early: there is no unwind information for 0x%llx%s%s",
-                                   (unsigned long long)last->pc, last->module ? " in " : "",
-                                   last->module ? xctx__module_path(last->module) : "");
+    /* Of a thread that was seen from outside most registers are missing. */
+    bool outside = walk->memory->snapshot->whole->state.present & XCTX_THREAD_OUTSIDE;
+
+    walk->end = xctx__arena_format(
+        walk->arena, "the stack ends early: there is no %s for 0x%llx%s%s",
+        outside ? "unwind information, or not the register that it needs," : "unwind information",
+        (unsigned long long)last->pc, last->module ? " in " : "", last->module ? xctx__module_path(last->module) : "");
 }
 
 int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_frames, struct unwound **ret_frames,

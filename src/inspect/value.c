@@ -356,7 +356,7 @@ static const struct piece *pointer_piece(const struct location *location, uint64
     for (size_t i = 0; i < location->count && bit <= 8 * offset; i++) {
         const struct piece *piece = &location->pieces[i];
         if (bit == 8 * offset && piece->kind == PIECE_POINTER &&
-            (piece->bit_size == 0 || piece->bit_size == 8 * XCTX__GENERIC_SIZE))
+            (piece->bit_size == 0 || piece->bit_size == UINT64_C(8) * XCTX__GENERIC_SIZE))
             return piece;
         bit += piece->bit_size;
     }

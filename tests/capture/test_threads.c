@@ -287,26 +287,148 @@ TEST(all_threads_are_captured_this_one_first_the_others_in_order)
         target_stop(&targets[i]);
 }
 
-TEST(all_threads_have_among_them_those_that_do_not_answer_with_nothing_captured)
+/* The snapshot of one of all threads, which is in the array. */
+static xctx_snapshot *snapshot_of(xctx_snapshot *const snapshots[], size_t count, int tid)
+{
+    xctx_snapshot *found = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (xctx_snapshot_thread_state(snapshots[i])->tid == tid) {
+            assert_null(found);
+            found = snapshots[i];
+        }
+    }
+    assert_non_null(found);
+    return found;
+}
+
+/* A thread that takes no signals and does not wait for anything. */
+static void *spin_with_all_blocked(void *arg)
+{
+    block_all();
+    return spin(arg);
+}
+
+TEST(all_threads_have_among_them_those_that_cannot_be_seen_with_nothing_captured)
 {
     struct target target;
     xctx_snapshot **snapshots;
     size_t count = 0;
-    int found = 0;
     NEEDS_SIGNALS_AT_ONCE;
-    target_start(&target, wait_with_all_blocked);
-    assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_LOCALS, LONG, &snapshots, &count), 0);
-    for (size_t i = 0; i < count; i++) {
-        const xctx_thread_state *state = xctx_snapshot_thread_state(snapshots[i]);
-        if (state->tid != target.tid)
-            continue;
-        found++;
-        assert_int_equal(xctx_snapshot_captured(snapshots[i]), 0);
-        assert_true(state->present & XCTX_THREAD_IDS);
-        assert_int_equal(state->pid, getpid());
-    }
-    assert_int_equal(found, 1);
+    target_start(&target, spin_with_all_blocked);
+    assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_STACK, LONG, &snapshots, &count), 0);
+    const xctx_snapshot *snapshot = snapshot_of(snapshots, count, target.tid);
+    const xctx_thread_state *state = xctx_snapshot_thread_state(snapshot);
+    assert_int_equal(xctx_snapshot_captured(snapshot), 0);
+    assert_true(state->present & XCTX_THREAD_IDS);
+    assert_false(state->present & XCTX_THREAD_OUTSIDE);
+    assert_int_equal(state->pid, getpid());
     xctx_snapshot_unref_all(snapshots, count);
+    target_stop(&target);
+}
+
+/* Whether the system lets a thread be looked at. Emulators do not have the file, or do not have it right. */
+static bool is_seen(int tid)
+{
+    char path[64], text[256];
+    void *list;
+    size_t size;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+    FILE *file = fopen(path, "re");
+    bool seen = file && fgets(text, sizeof(text), file) && strchr(text, 'x') && !getenv("XCTX_TEST_EMULATED") &&
+                syscall(SYS_get_robust_list, tid, &list, &size) == 0 && list;
+    if (file)
+        fclose(file);
+    return seen;
+}
+
+/* Until the thread waits: /proc says what state it is in behind its name. */
+static void wait_until_it_sleeps(int tid)
+{
+    char path[64], text[256], state = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+    while (state != 'S') {
+        FILE *file = fopen(path, "re");
+        CHECK(file && fgets(text, sizeof(text), file));
+        const char *name_end = strrchr(text, ')');
+        CHECK(name_end && name_end[1]);
+        state = name_end[2];
+        fclose(file);
+        sched_yield();
+    }
+}
+
+static void check_outside(void *(*fn)(void *))
+{
+    struct target target;
+    xctx_snapshot **snapshots;
+    size_t count = 0;
+    uint64_t pc, sp, word;
+    target_start(&target, fn);
+    wait_until_it_sleeps(target.tid);
+    if (is_seen(target.tid)) {
+        assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_ALL, LONG, &snapshots, &count), 0);
+        const xctx_snapshot *snapshot = snapshot_of(snapshots, count, target.tid);
+        const xctx_thread_state *state = xctx_snapshot_thread_state(snapshot);
+        assert_int_equal(xctx_snapshot_captured(snapshot), XCTX_CAPTURE_LOCALS | XCTX_CAPTURE_REGISTERS);
+        assert_true(state->present & XCTX_THREAD_OUTSIDE);
+        assert_int_equal(xctx_snapshot_register(snapshot, "pc", &pc), 0);
+        assert_int_equal(xctx_snapshot_register(snapshot, "sp", &sp), 0);
+        assert_true(sp >= state->stack_low && sp < state->stack_high);
+        assert_int_equal(xctx_snapshot_register(snapshot, first_argument, &word), -ENODATA);
+        assert_int_equal(xctx_snapshot_read(snapshot, sp, &word, sizeof(word)), 0);
+        /* The thread's own things begin above the stack. */
+        assert_true(state->stack_high <= (uint64_t)target.thread);
+        assert_int_equal(xctx_snapshot_read(snapshot, (uint64_t)target.thread, &word, sizeof(word)), -EFAULT);
+        xctx_snapshot_unref_all(snapshots, count);
+    }
+    if (fn == wait_in_sigwait)
+        CHECK(pthread_kill(target.thread, SIGUSR1) == 0);
+    target_stop(&target);
+}
+
+TEST(thread_that_blocks_the_signal_and_waits_is_seen_from_outside)
+{
+    NEEDS_SIGNALS_AT_ONCE;
+    check_outside(wait_with_all_blocked);
+}
+
+TEST(thread_in_sigwait_is_seen_from_outside)
+{
+    NEEDS_SIGNALS_AT_ONCE;
+    check_outside(wait_in_sigwait);
+}
+
+/* A thread that runs and waits in turn, with a word on its stack that says what it did last. */
+static void *run_and_wait(void *arg)
+{
+    struct target *target = arg;
+    struct timespec moment = {.tv_nsec = 20000};
+    block_all();
+    target_ready(target);
+    while (!atomic_load(&target->end))
+        nanosleep(&moment, NULL);
+    return NULL;
+}
+
+TEST(thread_that_runs_now_and_then_is_seen_whole_or_not_at_all)
+{
+    struct target target;
+    NEEDS_SIGNALS_AT_ONCE;
+    target_start(&target, run_and_wait);
+    for (long i = scaled(20); i > 0; i--) {
+        xctx_snapshot **snapshots;
+        size_t count = 0;
+        uint64_t sp, word;
+        assert_int_equal(xctx_snapshot_take_all(XCTX_CAPTURE_LOCALS, 0, &snapshots, &count), 0);
+        const xctx_snapshot *snapshot = snapshot_of(snapshots, count, target.tid);
+        if (xctx_snapshot_captured(snapshot)) {
+            assert_int_equal(xctx_snapshot_register(snapshot, "sp", &sp), 0);
+            assert_int_equal(xctx_snapshot_read(snapshot, sp, &word, sizeof(word)), 0);
+        } else {
+            assert_int_equal(xctx_snapshot_register(snapshot, "sp", &sp), -ENODATA);
+        }
+        xctx_snapshot_unref_all(snapshots, count);
+    }
     target_stop(&target);
 }
 

@@ -32,7 +32,8 @@ enum {
 
     FILE_ROOM = 1 << 20,
     FIELDS = 16384,
-    PART = 16384, /* bytes of memory of a part that is kept */
+    PART = 4096,   /* bytes of memory of a part that are kept */
+    PARTS = 32768, /* and of all of them, roughly */
     FRAMES = 8,
 };
 
@@ -155,7 +156,7 @@ static void shorten(struct sample *sample, const uint8_t *bytes)
     for (unsigned i = 0; i < file.e_phnum; i++) {
         memcpy(&segment, bytes + file.e_phoff + i * sizeof(segment), sizeof(segment));
         if (segment.p_type == PT_LOAD && segment.p_filesz > PART)
-            segment.p_filesz = end < FILE_ROOM / 4 ? PART : 0;
+            segment.p_filesz = end < PARTS ? PART : 0;
         EXPECT(end + segment.p_filesz < FILE_ROOM);
         end = (end + 7) & ~(size_t)7;
         memcpy(sample->bytes + end, bytes + segment.p_offset, segment.p_filesz);

@@ -173,6 +173,90 @@ TEST(frames_have_no_locals_if_none_are_asked_for)
     xctx_report_unref(report);
 }
 
+/* ---- tail calls ---- */
+
+/* clang does not say enough of them, and code that is not optimised has none. */
+#if defined(__OPTIMIZE__) && !defined(__clang__) && !TEST_ASAN && !TEST_TSAN
+#define JUMPS __attribute__((noipa, optimize("optimize-sibling-calls")))
+
+static volatile int choice = 1;
+
+static JUMPS int arrive(int value)
+{
+    take(XCTX_CAPTURE_ALL);
+    NO_TAIL_CALL;
+    return value;
+}
+
+static JUMPS int leave(int value)
+{
+    return arrive(value + 1);
+}
+
+static JUMPS int leave_otherwise(int value)
+{
+    return arrive(value * 3);
+}
+
+static JUMPS int leave_twice(int value)
+{
+    return leave(value + 2);
+}
+
+static JUMPS int leave_in_either_way(int value)
+{
+    return choice ? leave(value) : leave_otherwise(value);
+}
+
+static JUMPS int call(int (*function)(int), int kind)
+{
+    int result = kind == 0 ? leave_twice(1) : kind == 1 ? leave_in_either_way(1) : function(1);
+    NO_TAIL_CALL;
+    return result;
+}
+
+TEST(frames_that_left_by_tail_calls_are_found)
+{
+    assert_int_equal(call(NULL, 0), 4);
+    xctx_report *report = report_of(taken, NULL);
+    int first = find_frame(report, "arrive", 0);
+    assert_true(first > 0);
+    assert_int_equal(find_frame(report, "leave", 0), first + 1);
+    assert_int_equal(find_frame(report, "leave_twice", 0), first + 2);
+    assert_int_equal(find_frame(report, "call", 0), first + 3);
+    const xctx_frame *left = frame_of(report, "leave");
+    assert_true(ends_with(left->file, "test_frames.c"));
+    assert_true(left->line > 0);
+    assert_int_equal(left->cfa, frame_of(report, "arrive")->cfa);
+    assert_string_equal(xctx_frame_local(left, 0)->name, "value");
+    xctx_report_unref(report);
+    taken = NULL;
+}
+
+TEST(frames_that_may_have_left_by_tail_calls_are_not_made_up)
+{
+    assert_int_equal(call(NULL, 1), 2);
+    xctx_report *report = report_of(taken, NULL);
+    int first = find_frame(report, "arrive", 0);
+    /* Nor the first function, which was there: it is not known by which of its two jumps it left. */
+    assert_int_equal(find_frame(report, "leave_in_either_way", 0), -1);
+    assert_int_equal(find_frame(report, "call", 0), first + 1);
+    assert_int_equal(find_frame(report, "leave", 0), -1);
+    assert_int_equal(find_frame(report, "leave_otherwise", 0), -1);
+    xctx_report_unref(report);
+    taken = NULL;
+}
+
+TEST(frames_behind_a_call_through_a_pointer_are_not_made_up)
+{
+    assert_int_equal(call(leave, 2), 2);
+    xctx_report *report = report_of(taken, NULL);
+    assert_int_equal(find_frame(report, "call", 0), find_frame(report, "arrive", 0) + 1);
+    xctx_report_unref(report);
+    taken = NULL;
+}
+#endif
+
 int main(void)
 {
     return test_main("frames");

@@ -52,7 +52,7 @@ static inline void judge_report(FILE *file, const xctx_report *report)
         judge_field(file, frame->file);
         fprintf(file, "\t+%u\t+%d\t+%#lx", (unsigned)frame->line, frame->inlined, (unsigned long)frame->pc);
         judge_field(file, frame->module);
-        fprintf(file, "\t+%d\n", frame->interrupted);
+        fprintf(file, "\t+%d\t+%#lx\n", frame->interrupted, (unsigned long)frame->cfa);
         judge_locals(file, frame);
     }
 }

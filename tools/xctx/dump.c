@@ -50,7 +50,8 @@ static int print_help(void)
           "belong to the same user, unless that is root.\n"
           "\n"
           "System calls that wait for a time, as poll() with a limit or usleep(), can\n"
-          "return EINTR in its threads. Threads that block signals are named, not shown.\n"
+          "return EINTR in its threads. Threads that block signals are only shown while\n"
+          "they wait in a system call, without most of their registers.\n"
           "\n"
           "Options:\n"
           "  -j, --json             for programs: one object, its `reports` an array\n"
@@ -135,14 +136,59 @@ static int parse(struct dump *dump, int argc, char *argv[])
 
 /* ---- Asking ---- */
 
-/* Whether who answers is the process, and not somebody who took its name. */
+/* Whether who answers is the process, and not somebody who took its name; if not, complains. */
 static bool is_process(int connection, pid_t pid)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
 
-    return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == pid &&
-           (peer.uid == geteuid() || geteuid() == 0);
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        complain("dump: process %d: %s", (int)pid, strerror(errno));
+    else if (peer.pid != pid)
+        complain("dump: process %d: another process answers in its name", (int)pid);
+    else if (peer.uid != geteuid() && geteuid() != 0)
+        complain("dump: process %d belongs to another user", (int)pid);
+    else
+        return true;
+    return false;
+}
+
+/* What the system says of a process: 'S' if it sleeps, 'T' if it is stopped, 'Z' if it has ended; 0: not known. */
+static char process_state(pid_t pid)
+{
+    char path[64], text[512];
+    size_t size = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file) {
+        size = fread(text, 1, sizeof(text) - 1, file);
+        fclose(file);
+    }
+    text[size] = '\0';
+    /* Behind its name, which may have anything in it. */
+    const char *end = strrchr(text, ')');
+    return end && end[1] == ' ' ? end[2] : '\0';
+}
+
+static void complain_late(const struct dump *dump)
+{
+    char state = process_state(dump->pid);
+
+    if (state == 'T' || state == 't')
+        complain("dump: process %d is stopped, and does not answer until it goes on", (int)dump->pid);
+    else
+        complain("dump: process %d did not answer in time", (int)dump->pid);
+}
+
+static void complain_refused(const struct dump *dump)
+{
+    if (kill(dump->pid, 0) != 0 && errno == ESRCH)
+        complain("dump: there is no process %d", (int)dump->pid);
+    else if (process_state(dump->pid) == 'Z')
+        complain("dump: process %d has ended", (int)dump->pid);
+    else
+        complain("dump: process %d does not answer: it was not started by `xctx run`", (int)dump->pid);
 }
 
 /* Returns a connection, or -1 after complaining. */
@@ -162,16 +208,12 @@ static int connect_to(const struct dump *dump)
         complain("dump: %s", strerror(errno));
     } else if (connect(connection, (const struct sockaddr *)&address, size) != 0) {
         if (errno == EAGAIN)
-            complain("dump: process %d did not answer in time", (int)dump->pid);
-        else if (errno != ECONNREFUSED)
-            complain("dump: process %d: %s", (int)dump->pid, strerror(errno));
-        else if (kill(dump->pid, 0) != 0 && errno == ESRCH)
-            complain("dump: there is no process %d", (int)dump->pid);
+            complain_late(dump);
+        else if (errno == ECONNREFUSED)
+            complain_refused(dump);
         else
-            complain("dump: process %d does not answer: it was not started by `xctx run`", (int)dump->pid);
-    } else if (!is_process(connection, dump->pid)) {
-        complain("dump: process %d: who answers is of another process or user", (int)dump->pid);
-    } else {
+            complain("dump: process %d: %s", (int)dump->pid, strerror(errno));
+    } else if (is_process(connection, dump->pid)) {
         return connection;
     }
     if (connection >= 0)
@@ -231,12 +273,12 @@ static int ask(const struct dump *dump, int file, struct serve_reply *ret_reply)
     int error = errno;
     close(connection);
     if (size < 0 && error == EAGAIN) {
-        complain("dump: process %d did not answer in time", (int)dump->pid);
+        complain_late(dump);
         return STATUS_FAILED;
     }
-    if (size < 0)
+    if (size < 0 && error != EPIPE && error != ECONNRESET)
         return refuse(dump, -error);
-    if (size == 0) {
+    if (size <= 0) {
         complain("dump: process %d ended, or stopped to answer", (int)dump->pid);
         return STATUS_FAILED;
     }
@@ -255,7 +297,7 @@ static void print_silent(const struct serve_reply *reply)
 
     if (reply->silent == 0)
         return;
-    print("\nNot shown, since they block signals or did not run:");
+    print("\nNot shown, since they take no signals, and do not wait either:");
     for (uint32_t i = 0; i < named; i++)
         print("%s thread %d", i ? "," : "", reply->silent_tids[i]);
     if (named < reply->silent)
