@@ -16,20 +16,19 @@
 
 #define ALIGNMENT 64 /* of the floating-point area */
 
-/* Overwrites memory in a way that is not optimised away. */
+/* Overwrites memory, made of whole words, in a way that is not optimised away. */
 static inline void wipe(void *memory, size_t size)
 {
     enum { SMALL = 256, PART = 32 };
     uint8_t *at = memory;
 
-    /* A call costs more than so little. */
+    /* The other way takes a while to begin. */
     for (; size <= SMALL && size >= PART; size -= PART, at += PART) {
         memset(at, 0, PART);
         __asm__ volatile("" : : "r"(at) : "memory");
     }
     if (size)
-        memset(at, 0, size);
-    __asm__ volatile("" : : "r"(memory) : "memory");
+        xctx__words_clear(at, size);
 }
 
 static size_t align(size_t size)

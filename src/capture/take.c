@@ -31,24 +31,8 @@ int xctx_set_stack_limit(size_t bytes)
     return 0;
 }
 
-/* The sanitizers watch memcpy(), and a stack has bytes that no C program may touch. */
-#if defined(XCTX__HAS_ASAN) || defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static void copy_stack(uint8_t *to, uintptr_t from,
-                                                                                          size_t size)
-{
-    volatile uint64_t *words = (volatile uint64_t *)(void *)to;
-
-    for (size_t i = 0; i < size / sizeof(*words); i++)
-        words[i] = ((const volatile uint64_t *)from)[i]; /* NOLINT(performance-no-int-to-ptr) */
-}
+/* The frames of others may lie in what a sanitizer has told apart. */
 #define NOT_SANITIZED __attribute__((no_sanitize_address, no_sanitize_thread))
-#else
-static void copy_stack(uint8_t *to, uintptr_t from, size_t size)
-{
-    memcpy(to, (const void *)from, size); /* NOLINT(performance-no-int-to-ptr) */
-}
-#define NOT_SANITIZED
-#endif
 
 /* Follows frame pointers: each points to the caller's, and behind that is the return address. Every one is further up
    than the one before, so this ends. `low` is the stack pointer. Returns how many addresses there are, the first being
@@ -98,7 +82,7 @@ static void take_stack(xctx_snapshot *snapshot, uintptr_t low, uintptr_t high)
 
     if (size > snapshot->stack_room)
         size = snapshot->stack_room & ~(size_t)7;
-    copy_stack(snapshot->stack, from, size);
+    xctx__words_copy(snapshot->stack, (const void *)from, size); /* NOLINT(performance-no-int-to-ptr) */
     snapshot->stack_address = from;
     snapshot->stack_size = (uint32_t)size;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "demangle.h"
 #include "render.h"
 
 enum { ORIGINS = 16, NAME_LIMIT = 16384 };
@@ -121,6 +122,12 @@ static const char *linkage_name(const struct place *place, Dwarf_Die *function)
     if (!dwarf_attr_integrate(function, DW_AT_linkage_name, &attribute) &&
         !dwarf_attr_integrate(function, DW_AT_MIPS_linkage_name, &attribute))
         return NULL;
+    const char *symbol = dwarf_formstring(&attribute);
+    /* What adjusts `this`, and jumps to a function: "non-virtual thunk to ns::f(int)" is all of its name. */
+    if (symbol && strncmp(symbol, "_ZT", 3) == 0) {
+        const char *thunk = xctx__demangle(place->arena, symbol);
+        return thunk && strncmp(thunk, "_Z", 2) != 0 ? thunk : NULL;
+    }
     const char *whole = xctx__symbol_of_function(place, function);
     if (!whole || strncmp(whole, "_Z", 2) == 0)
         return NULL;
@@ -325,7 +332,7 @@ struct source_place xctx__source_of_call(struct arena *arena, Dwarf_Die *unit, D
     size_t count;
 
     if (dwarf_attr(inlined, DW_AT_call_file, &attribute) && dwarf_formudata(&attribute, &index) == 0 &&
-        dwarf_getsrcfiles(unit, &files, &count) == 0 && index < count)
+        place.line > 0 && dwarf_getsrcfiles(unit, &files, &count) == 0 && index < count)
         place.file = file_name(arena, skeleton, dwarf_filesrc(files, index, NULL, NULL));
     return place;
 }

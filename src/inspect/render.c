@@ -12,6 +12,8 @@
 
 #include "render.h"
 
+enum { STEP = 1024 }; /* bytes that are as much to do as a value */
+
 void xctx__render_source(struct render *render, enum xctx_source source)
 {
     xctx__text_format(render->text, "<%s>", source == XCTX_SOURCE_OPTIMIZED_OUT ? "optimized out" : "unavailable");
@@ -47,6 +49,8 @@ bool xctx__render_missing(struct render *render, const struct value *value, bool
 
     if (value->size == 0)
         return false;
+    /* Where there are states they are looked through, again for each part. */
+    render->steps += value->states ? (unsigned)(value->fetched / STEP) : 0;
     if (value->fetched == 0)
         state = value->source == XCTX_SOURCE_OPTIMIZED_OUT ? BYTE_OPTIMIZED_OUT : BYTE_MISSING;
     else if (scalar)

@@ -339,11 +339,9 @@ int xctx__value_state(const struct value *value, uint64_t offset, uint64_t size)
         return -1;
     if (!value->states || size == 0)
         return BYTE_KNOWN;
-    for (uint64_t i = 1; i < size; i++) {
-        if (value->states[offset + i] != value->states[offset])
-            return -1;
-    }
-    return value->states[offset];
+    /* Each is as the one in front of it. */
+    const uint8_t *states = value->states + offset;
+    return memcmp(states, states + 1, size - 1) == 0 ? states[0] : -1;
 }
 
 /* ---- synthetic pointers ---- */

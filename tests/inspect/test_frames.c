@@ -117,6 +117,7 @@ TEST(frames_end_at_the_most_that_were_asked_for)
     recurse(20);
     xctx_report *report = report_of(taken, &options);
     assert_int_equal(xctx_report_frame_count(report), 5);
+    assert_int_not_equal(xctx_report_frame(report, 4)->cfa, 0); /* as if there were more of them */
     assert_true(has_note(report, "the stack goes on"));
     xctx_report_unref(report);
 }

@@ -135,6 +135,18 @@ is report "$first" "$(grep -E '^#|^        ' <<<"$output")"
 is mode 600 "$(stat -c %a "$work/again")"
 end
 
+begin 'another core file in place of the first: an error, and that stays as it is'
+before=$(sha256sum <"$work/core")
+ln -s core "$work/link"
+for path in "$work/core" "$work/link"; do
+    call show --core="$path" "$work/core"
+    is status 1 "$status"
+    is output '' "$output"
+    is errors "xctx: show: $path: is the file that is shown, and stays as it is" "$errors"
+done
+is file "$before" "$(sha256sum <"$work/core")"
+end
+
 begin 'another core file that cannot be written: an error'
 call show --core=/no/such/folder/core "$work/core"
 is status 1 "$status"

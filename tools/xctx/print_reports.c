@@ -108,11 +108,23 @@ static int print_whole(xctx_snapshot *const snapshots[], size_t count, const str
     return error ? write_failed(options, error) : STATUS_OK;
 }
 
-static int save_core(xctx_snapshot *const snapshots[], size_t count, const struct report_options *options)
+static bool same_file(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
+static int save_core(const char *path, xctx_snapshot *const snapshots[], size_t count,
+                     const struct report_options *options)
 {
     struct stat status;
     int error = 0;
 
+    if (same_file(path, options->core)) {
+        complain("%s: %s: is the file that is shown, and stays as it is", options->command, options->core);
+        return STATUS_FAILED;
+    }
     /* Memory of a process: for nobody else, also if the file is there already. */
     int fd = open(options->core, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
     if (fd < 0)
@@ -144,7 +156,7 @@ static int print_file(void *user)
     size_t wanted = options->all_threads ? count : 1;
     int status = count > 0 ? STATUS_OK : failed(options, options->name, -ENODATA);
     if (status == STATUS_OK && options->core)
-        status = save_core(snapshots, wanted, options);
+        status = save_core(printing->path, snapshots, wanted, options);
     if (status == STATUS_OK)
         status = options->format == REPORT_TEXT ? print_text(snapshots, wanted, options)
                                                 : print_whole(snapshots, wanted, options);
