@@ -293,8 +293,8 @@ XCTX_API const xctx_thread_state *xctx_snapshot_thread_state(const xctx_snapshot
  * In a snapshot that was read from a file the variables have that file's names, and values that are texts, as their
  * `format` operation wrote them.
  *
- * @return borrowed from @p snapshot; NULL if memory ran out, or the variables could not be captured since a signal
- *         interrupted a change to them.
+ * @return borrowed from @p snapshot; NULL if memory ran out, or the variables could not be captured: a signal
+ *         interrupted a change to them, or the thread did not answer.
  */
 XCTX_API xctx_context *xctx_snapshot_context(const xctx_snapshot *snapshot);
 

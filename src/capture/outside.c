@@ -28,6 +28,8 @@
 #include "snapshot_internal.h"
 #include "stack.h"
 
+enum { TRIES = 10 }; /* for threads that wait for a short time only, and run in between */
+
 /* Where a thread was, and how often it had gone to sleep. */
 struct sight {
     uint64_t switches;
@@ -100,11 +102,11 @@ static void set_register(struct xctx__registers *registers, unsigned number, uin
     registers->value[number] = value;
 }
 
-bool xctx__take_outside(xctx_snapshot *snapshot, int tid)
+static bool look(xctx_snapshot *snapshot, int tid)
 {
     struct sight before = {0}, after = {0};
 
-    if (!(snapshot->reserved & XCTX_CAPTURE_LOCALS) || !read_status(tid, &before))
+    if (!read_status(tid, &before))
         return false;
     before.call = xctx__ask_call(tid);
     if (before.call.number < 0)
@@ -130,4 +132,15 @@ bool xctx__take_outside(xctx_snapshot *snapshot, int tid)
     snapshot->state.present |= XCTX_THREAD_SIGMASK | XCTX_THREAD_STACK | XCTX_THREAD_OUTSIDE;
     snapshot->epoch = atomic_load_explicit(&xctx__module_epoch, memory_order_relaxed);
     return true;
+}
+
+bool xctx__take_outside(xctx_snapshot *snapshot, int tid)
+{
+    bool seen = false;
+
+    if (!(snapshot->reserved & XCTX_CAPTURE_LOCALS))
+        return false;
+    for (int i = 0; i < TRIES && !seen; i++)
+        seen = look(snapshot, tid);
+    return seen;
 }

@@ -55,6 +55,8 @@ static inline void clear(xctx_snapshot *snapshot)
     snapshot->stack_size = 0;
     snapshot->fpu_size = 0;
     snapshot->file = NULL;
+    snapshot->blanks = NULL;
+    snapshot->blank_count = 0;
     snapshot->registers.known = 0;
     snapshot->state.size = sizeof(snapshot->state);
     snapshot->state.present = 0;
@@ -324,6 +326,8 @@ int xctx_snapshot_read(const xctx_snapshot *snapshot, uint64_t address, void *bu
 {
     if (!snapshot || (!buffer && size))
         return -EINVAL;
+    if (xctx__snapshot_is_blank(snapshot, address, size))
+        return -EFAULT;
     uint64_t skip = address - snapshot->stack_address;
     if (address >= snapshot->stack_address && skip <= snapshot->stack_size && size <= snapshot->stack_size - skip) {
         if (size)

@@ -19,7 +19,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
+#include <xctx/core.h>
 #include <xctx/snapshot.h>
 
 #include "arch/registers.h"
@@ -106,13 +108,35 @@ struct xctx_snapshot {
     uint32_t stack_room;
     uint32_t fpu_size;
     uint32_t fpu_room;
-    uint8_t *stack; /* in the block of `whole` */
-    uint8_t *fpu;   /* likewise, as arch/registers.h says */
+    uint8_t *stack;        /* in the block of `whole` */
+    uint8_t *fpu;          /* likewise, as arch/registers.h says */
+    const uint8_t *blanks; /* of an opened one: xctx_core_blank, not aligned: what is zeros in the file for a secret */
+    uint32_t blank_count;
     struct core_file *file;
     struct xctx__registers registers;
     uintptr_t pcs[XCTX_SNAPSHOT_ADDRESSES];
     xctx_thread_state state; /* `present` says what of it is valid */
 };
+
+/* One of the blanks of a snapshot. */
+static inline xctx_core_blank xctx__snapshot_blank(const xctx_snapshot *snapshot, uint32_t index)
+{
+    xctx_core_blank blank;
+
+    memcpy(&blank, snapshot->blanks + index * sizeof(blank), sizeof(blank));
+    return blank;
+}
+
+/* Whether some of those bytes were secret, and are zeros now. */
+static inline bool xctx__snapshot_is_blank(const xctx_snapshot *snapshot, uint64_t address, uint64_t size)
+{
+    for (uint32_t i = 0; i < snapshot->blank_count; i++) {
+        xctx_core_blank blank = xctx__snapshot_blank(snapshot, i);
+        if (address - blank.address < blank.size || blank.address - address < size)
+            return true;
+    }
+    return false;
+}
 
 /* Memory for a snapshot, all zeros but for the counts and sizes. NULL: there is none. Exported for libxctx-inspect. */
 XCTX_API xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room);

@@ -95,6 +95,14 @@ static bool is_written(const struct core_request *request, const xctx_snapshot *
     return false;
 }
 
+/* Whether what is secret of one snapshot is so in a part of memory: the stack of a snapshot, or what is no stack. A
+   parent's stack was another one, or is long overwritten: its addresses say nothing about the threads'. */
+static bool applies(const struct core_request *request, const struct core_secrets *secrets, const xctx_snapshot *stack)
+{
+    return !stack || secrets->snapshot == stack ||
+           (is_written(request, secrets->snapshot) && is_written(request, stack));
+}
+
 void xctx__core_blank(const struct core_request *request, const xctx_snapshot *stack, uint64_t address, uint8_t *bytes,
                       size_t size)
 {
@@ -102,10 +110,8 @@ void xctx__core_blank(const struct core_request *request, const xctx_snapshot *s
         blank_range(&request->blanks[i], address, bytes, size);
     for (size_t i = 0; i < request->secret_count; i++) {
         const struct core_secrets *secrets = &request->secrets[i];
-        /* A parent's stack was another one, or is long overwritten: its addresses say nothing about the threads'. */
-        bool applies = !stack || secrets->snapshot == stack ||
-                       (is_written(request, secrets->snapshot) && is_written(request, stack));
-        for (size_t j = 0; applies && j < secrets->count; j++)
+        bool is_secret = applies(request, secrets, stack);
+        for (size_t j = 0; is_secret && j < secrets->count; j++)
             blank_range(&secrets->blanks[j], address, bytes, size);
     }
 }
@@ -342,6 +348,34 @@ static int write_variable(uint32_t id, void *word, bool is_cell, void *user)
     return notes->failed;
 }
 
+static void append_blank(struct core_buffer *notes, const xctx_snapshot *whole, xctx_core_blank blank)
+{
+    struct core_blanked blanked = {.address = blank.address, .size = blank.size};
+
+    if (blank.address < whole->stack_address + whole->stack_size && blank.address + blank.size > whole->stack_address)
+        xctx__core_append(notes, &blanked, sizeof(blanked));
+}
+
+/* What is zeros in a snapshot's stack: a reader must not take it for values. */
+static void record_blanks(const struct writing *writing, const xctx_snapshot *snapshot)
+{
+    const struct core_request *request = writing->request;
+    const xctx_snapshot *whole = xctx__core_whole(snapshot);
+    size_t begin = xctx__core_record_begin(writing->notes, CORE_BLANKS);
+
+    for (uint32_t i = 0; i < whole->blank_count; i++)
+        append_blank(writing->notes, whole, xctx__snapshot_blank(whole, i));
+    for (size_t i = 0; i < request->blank_count; i++)
+        append_blank(writing->notes, whole, request->blanks[i]);
+    for (size_t i = 0; i < request->secret_count; i++) {
+        const struct core_secrets *secrets = &request->secrets[i];
+        bool is_secret = applies(request, secrets, snapshot);
+        for (size_t j = 0; is_secret && j < secrets->count; j++)
+            append_blank(writing->notes, whole, secrets->blanks[j]);
+    }
+    xctx__core_record_end(writing->notes, begin);
+}
+
 static void record_snapshot(const struct writing *writing, const xctx_snapshot *snapshot)
 {
     const xctx_snapshot *whole = xctx__core_whole(snapshot);
@@ -357,6 +391,7 @@ static void record_snapshot(const struct writing *writing, const xctx_snapshot *
     struct xctx__registers registers = shown_registers(writing->request, snapshot);
 
     record(writing->notes, CORE_SNAPSHOT, &begin, sizeof(begin));
+    record_blanks(writing, snapshot);
     if (registers.known)
         record(writing->notes, CORE_REGISTERS, &registers, sizeof(registers));
     if (whole->state.present)

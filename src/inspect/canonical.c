@@ -51,9 +51,11 @@ static void put(struct parser *parser, const char *string)
     xctx__text_string(parser->text, string);
 }
 
-static char last_written(const struct parser *parser)
+static bool ends_with(const struct parser *parser, char c)
 {
-    return parser->text->size > 0 ? parser->text->bytes[parser->text->size - 1] : '\0';
+    const struct text *text = parser->text;
+
+    return text->size > 0 && text->bytes[text->size - 1] == c;
 }
 
 /* ---- arguments ---- */
@@ -123,7 +125,7 @@ static bool parse_arguments(struct parser *parser)
             return false;
         first = false;
     }
-    if (last_written(parser) == '>')
+    if (ends_with(parser, '>'))
         put(parser, " ");
     put(parser, ">");
     return true;

@@ -122,6 +122,8 @@ static void take_foreign(struct opened *opened, const struct file_thread *thread
 /* ---- the library's own note ---- */
 
 /* Reading one: the snapshot that records are about, and its variables so far. */
+enum { BLANKS_MOST = 65536 }; /* of a snapshot */
+
 struct reading {
     struct opened *opened;
     xctx_snapshot *first;
@@ -262,6 +264,17 @@ static int take_variable(struct reading *reading, struct bytes content)
     return 0;
 }
 
+/* They stay in the file's bytes. */
+static int take_blanks(xctx_snapshot *snapshot, struct bytes content)
+{
+    _Static_assert(sizeof(struct core_blanked) == sizeof(xctx_core_blank), "one is read as the other");
+    if (content.size / sizeof(struct core_blanked) > BLANKS_MOST)
+        return -EBADMSG;
+    snapshot->blanks = content.at;
+    snapshot->blank_count = (uint32_t)(content.size / sizeof(struct core_blanked));
+    return 0;
+}
+
 static int take_record(void *user, uint32_t kind, struct bytes content)
 {
     struct reading *reading = user;
@@ -279,6 +292,8 @@ static int take_record(void *user, uint32_t kind, struct bytes content)
     case CORE_ADDRESSES:
         take_addresses(reading->last, content);
         return 0;
+    case CORE_BLANKS:
+        return take_blanks(reading->last, content);
     case CORE_STACK:
         return take_parent_stack(reading, content);
     case CORE_FPU:

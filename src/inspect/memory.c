@@ -115,6 +115,8 @@ enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use 
         return XCTX_SOURCE_SNAPSHOT;
     if (is_nowhere(address, size))
         return XCTX_SOURCE_UNREADABLE;
+    if (xctx__snapshot_is_blank(whole, address, size))
+        return XCTX_SOURCE_REDACTED;
     if (use == MEMORY_STACK && address < memory->lost_below && address >= whole->stack_address)
         return XCTX_SOURCE_OPTIMIZED_OUT;
     if (read_stack(whole, address, buffer, size))

@@ -163,7 +163,7 @@ static bool round_digits(char *text, size_t length, size_t digits)
     }
     for (size_t i = digits; up && i-- > 0;) {
         up = text[i] == '9';
-        text[i] = up ? '0' : (char)(text[i] + 1);
+        text[i] = (char)(up ? '0' : text[i] + 1);
     }
     if (up)
         text[0] = '1';

@@ -17,7 +17,10 @@
 #include "scopes.h"
 #include "symbol_index.h"
 
-enum { SYMBOL_STEPS = 4096 }; /* symbols that are looked at for one address */
+enum {
+    SYMBOL_STEPS = 4096, /* symbols that are looked at for one address */
+    NAME_LIMIT = 65536,  /* bytes of a name */
+};
 
 /* The section of a module that an address is in. */
 struct section {
@@ -139,7 +142,7 @@ static size_t without_number(const char *name, size_t length)
  */
 static const char *plain_name(struct arena *arena, const char *name)
 {
-    struct text text = {.limit = 64 * 1024};
+    struct text text = {.limit = NAME_LIMIT};
     const char *whole = name;
 
     if (*name == '.')
@@ -194,7 +197,7 @@ static const char *skip_return_type(const char *plain)
 const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *function)
 {
     Dwarf_Attribute attribute;
-    struct text text = {.limit = 64 * 1024};
+    struct text text = {.limit = NAME_LIMIT};
     const char *linkage = NULL;
 
     if (xctx__die_attribute(function, DW_AT_linkage_name, &attribute) ||
@@ -208,7 +211,7 @@ const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *funct
         return linkage;
     if (!xctx__die_is_cxx(function))
         return xctx__die_name(function);
-    struct text whole = {.limit = 64 * 1024};
+    struct text whole = {.limit = NAME_LIMIT};
     xctx__type_qualified(function, &whole);
     xctx__type_parameters(function, &whole);
     if (whole.bytes && !whole.full)

@@ -303,11 +303,14 @@ enum xctx_source xctx__type_size(const struct place *place, Dwarf_Die *type, uin
 
 /* ---- secrets ---- */
 
-enum { SECRET_STEPS = 4096 }; /* types that are looked at to find out about one */
+enum {
+    SECRET_STEPS = 4096, /* types that are looked at to find out about one */
+    NAME_LIMIT = 65536,  /* bytes of a type's name that are compared */
+};
 
 static bool type_is_marked(const xctx_snapshot *snapshot, Dwarf_Die *type)
 {
-    struct text text = {.limit = 64 * 1024};
+    struct text text = {.limit = NAME_LIMIT};
     const char *name = dwarf_diename(type);
     bool marked = xctx__marked(snapshot, XCTX_REDACT_TYPE, name);
 

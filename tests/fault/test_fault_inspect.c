@@ -30,7 +30,7 @@ static char *expected; /* the report, as text */
 /* So that there is something to tell. */
 static __attribute__((noinline)) void capture(int depth, const char *text)
 {
-    char local[16];
+    char local[32];
 
     snprintf(local, sizeof(local), "%s %d", text, depth);
     if (depth > 0)
