@@ -68,6 +68,6 @@ help:
 	@echo 'make judge-programs      the same with real programs, whose sources it downloads'
 	@echo 'make install PREFIX=DIR  install (default: $(PREFIX)); DESTDIR= is honoured'
 	@echo 'make docs                the reference of the headers, in $(BUILD)/docs/html'
-	@echo 'make fuzz [SECONDS=60]   drive random calls against a model'
+	@echo 'make fuzz [SECONDS=60]   random calls against a model, damaged core files and debug information'
 	@echo 'make clean               remove $(BUILD)/'
 	@echo 'scripts/check JOB…       a single check; scripts/check lists them'

@@ -22,7 +22,7 @@ XCTX_BEGIN
 
 /** What to do on a crash. Zero for everything is the default. */
 typedef struct xctx_crash_options {
-    size_t size;             /**< sizeof(xctx_crash_options) */
+    size_t size;             /**< sizeof(xctx_crash_options); 0 is taken for the size in 0.1 */
     const char *core_path;   /**< the core file to write: "%p" is the process id, "%t" the thread id, "%%" a percent
                                 sign; NULL: none is kept */
     const char *report_path; /**< where the report goes, likewise; it is appended; NULL: standard error */
@@ -34,14 +34,18 @@ typedef struct xctx_crash_options {
 } xctx_crash_options;
 
 /**
- * Has crashes reported: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP. One that the program ignores, and
- * that no fault raises, is left alone. The handler runs on an alternate stack, so that it works after a stack overflow:
- * the running thread gets one if it has none; for other threads see xctx_crash_thread(). Threads that
- * xctx_thread_create() starts from then on have one.
+ * Has crashes reported: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP. The handler runs on an alternate
+ * stack, so that it works after a stack overflow: the running thread gets one if it has none; for other threads see
+ * xctx_crash_thread(). Threads that xctx_thread_create() starts from then on have one.
+ *
+ * Not reported is a fault in a thread that blocks its signal: the kernel then ends the process and calls no handler. A
+ * signal that the program ignored before, and that no fault raises, is left alone: with SIGABRT ignored, abort() ends
+ * the process without a report.
  *
  * @param options  NULL: the default. Copied.
- * @return 0; -EINVAL an option is out of range or too long (4096 bytes); -EALREADY it is installed; -ENOMEM; -ENOENT
- *         `command` is given and cannot be executed. Thread-safe; not async-signal-safe.
+ * @return 0; -EINVAL an option is out of range or too long (4096 bytes); -EALREADY it is installed, perhaps by `xctx
+ *         run --crash`, whose options then hold; -ENOMEM; -ENOENT `command` is given and cannot be executed.
+ *         Thread-safe; not async-signal-safe.
  */
 XCTX_API int xctx_crash_install(const xctx_crash_options *options);
 

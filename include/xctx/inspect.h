@@ -3,8 +3,9 @@
  * @file inspect.h
  * Reports: what a snapshot means. In libxctx-inspect, which needs elfutils' libdw.
  *
- * A report has the frames of the call stack, the innermost first, inlined calls among them; the parameters and local
- * variables of each, with type and value; registers, thread state, variables; and the report of the snapshot's parent.
+ * A report has the frames of the call stack, the innermost first, among them inlined calls, and functions that left by
+ * a tail call where the debug information tells which; the parameters and local variables of each, with type and value;
+ * registers, thread state, variables; and the report of the snapshot's parent.
  * It needs the program's debug information, as gdb does. A value is given where the debug information knows where it
  * was and those bytes were captured. Otherwise the report says why there is none: it never guesses.
  *
@@ -40,7 +41,8 @@ enum xctx_source {
     XCTX_SOURCE_OPTIMIZED_OUT, /**< "optimized-out": the compiler dropped it */
     XCTX_SOURCE_NOT_CAPTURED,  /**< "not-captured": it was in memory or in a register that the snapshot does not hold */
     XCTX_SOURCE_UNREADABLE,    /**< "unreadable": at an address where no memory is */
-    XCTX_SOURCE_UNSUPPORTED,   /**< "unsupported": debug information that this version does not understand */
+    XCTX_SOURCE_UNSUPPORTED,   /**< "unsupported": debug information that this version does not understand, or that
+                                  does not describe the type */
     XCTX_SOURCE_REDACTED,      /**< "redacted": marked secret */
 };
 
@@ -58,7 +60,7 @@ enum {
 
 /** How to make a report. Zero for everything is the default. */
 typedef struct xctx_inspect_options {
-    size_t size;            /**< sizeof(xctx_inspect_options) */
+    size_t size;            /**< sizeof(xctx_inspect_options); 0 is taken for the size in 0.1 */
     uint32_t flags;         /**< XCTX_INSPECT_* bits */
     uint32_t max_frames;    /**< of each report; 0: 256. At most 4096 */
     uint32_t max_elements;  /**< of an array or a string that are rendered; 0: 200, as gdb. At most 65536 */
@@ -73,7 +75,8 @@ typedef struct xctx_local {
     const char *name;        /**< as in the source; NULL: it has none */
     const char *type;        /**< as in the source, for example "const char *"; never NULL */
     const char *value;       /**< as gdb writes it in `bt full`: "65 'A'", "{x = 1, y = 2}", "0x5581 \"text\"",
-                                "(ONE | FOUR)"; NULL: there is none, and `source` says why */
+                                "(ONE | FOUR)"; C++ classes as with gdb's pretty-printers disabled, member by member;
+                                NULL: there is none, and `source` says why */
     bool parameter;          /**< of the function */
     bool artificial;         /**< made by the compiler, as C++'s this */
     bool is_static;          /**< lives outside the stack: static, or of the source file */

@@ -180,7 +180,7 @@ static bool fits(const char *path)
 
 static int check(const xctx_crash_options *options)
 {
-    if (options->size != sizeof(*options) || options->flags || options->time_limit < 0 ||
+    if ((options->size != 0 && options->size != sizeof(*options)) || options->flags || options->time_limit < 0 ||
         options->stack_limit > XCTX_SNAPSHOT_STACK_MAX || !fits(options->core_path) || !fits(options->report_path) ||
         !fits(options->command))
         return -EINVAL;

@@ -104,8 +104,8 @@ xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room)
 /* Of what was captured nothing shall stay in memory: what is in the structure, */
 static inline void wipe_structure(xctx_snapshot *snapshot)
 {
-    enum { PART = 4 }; /* of which the array is made */
-    size_t count = (snapshot->pc_count + PART - 1u) / PART * PART;
+    const size_t part = 4; /* of which the array is made */
+    size_t count = (snapshot->pc_count + part - 1) / part * part;
 
     wipe(snapshot->pcs, count * sizeof(snapshot->pcs[0]));
     if (snapshot->registers.known)

@@ -48,7 +48,7 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
     *to++ = pc;
     while (to < end && frame >= low && frame <= last && frame % sizeof(uintptr_t) == 0) {
         const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
-        uintptr_t next = record[0], address = record[1];
+        uintptr_t next = record[0], address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
         if (!address)
             break;
         *to++ = address;

@@ -66,7 +66,7 @@ bool xctx__render_is_character(Dwarf_Die *type, struct character *ret_character)
     case DW_ATE_unsigned_char:
         break;
     case DW_ATE_UTF:
-        ret_character->prefix = size == 2 ? 'u' : size == 4 ? 'U' : 0;
+        ret_character->prefix = (char)(size == 2 ? 'u' : size == 4 ? 'U' : 0);
         return size == 1 || size == 2 || size == 4;
     default:
         return false;

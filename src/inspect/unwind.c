@@ -445,9 +445,8 @@ int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_fr
             complain_unknown(&walk);
     }
     size_t count = walk.count;
-    if (!walk.failed && !walk.ended && last != STEP_NEXT)
-        add_noted(&walk);
-    else if (!walk.failed && !has_stack)
+    bool lost = !walk.ended && last != STEP_NEXT;
+    if (!walk.failed && (lost || !has_stack))
         add_noted(&walk);
     if (walk.end && walk.count > count)
         walk.end =

@@ -168,7 +168,9 @@ static char process_state(pid_t pid)
     text[size] = '\0';
     /* Behind its name, which may have anything in it. */
     const char *end = strrchr(text, ')');
-    return end && end[1] == ' ' ? end[2] : '\0';
+    if (!end || end[1] != ' ')
+        return '\0';
+    return end[2];
 }
 
 static void complain_late(const struct dump *dump)
