@@ -17,6 +17,7 @@
 
 #include "arch/registers.h"
 
+enum { DEADLINE = 6 }; /* SCHED_DEADLINE, which not every libc names */
 enum { SIGNAL_SET = 8 }; /* bytes of the kernel's */
 
 /* As the kernel has it: linux/sched/types.h, which cannot be included beside <sched.h>. */
@@ -146,10 +147,13 @@ static void read_sched(xctx_thread_state *state)
     if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) == 0) {
         state->policy = (int32_t)attributes.policy;
         state->priority = (int32_t)attributes.priority;
+        state->nice = attributes.nice;
         /* That does not tell the nice value of a thread with a real-time policy; and the kernel's result is 20 less
            the value, so that it is never negative. */
-        long priority = syscall(SYS_getpriority, PRIO_PROCESS, 0);
-        state->nice = priority > 0 ? (int32_t)(20 - priority) : attributes.nice;
+        bool real_time = state->policy == SCHED_FIFO || state->policy == SCHED_RR || state->policy == DEADLINE;
+        long priority = real_time ? syscall(SYS_getpriority, PRIO_PROCESS, 0) : 0;
+        if (priority > 0)
+            state->nice = (int32_t)(20 - priority);
         state->present |= XCTX_THREAD_SCHED;
     }
     state->cpu = sched_getcpu();

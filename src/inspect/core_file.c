@@ -77,7 +77,8 @@ static int read_all(int fd, size_t expected, struct core_file *file)
 
 static int read_file(const char *path, struct core_file *file)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* A pipe that nobody writes to, or a device without an end, is not waited for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat status;
     int result = 0;
 
@@ -85,10 +86,14 @@ static int read_file(const char *path, struct core_file *file)
         return -errno;
     if (fstat(fd, &status) < 0)
         result = -errno;
-    else if (S_ISREG(status.st_mode) && (uint64_t)status.st_size > XCTX__FILE_MOST)
+    else if (S_ISDIR(status.st_mode))
+        result = -EISDIR;
+    else if (!S_ISREG(status.st_mode))
+        result = -ENOEXEC;
+    else if ((uint64_t)status.st_size > XCTX__FILE_MOST)
         result = -EFBIG;
     else
-        result = read_all(fd, S_ISREG(status.st_mode) ? (size_t)status.st_size : 0, file);
+        result = read_all(fd, (size_t)status.st_size, file);
     close(fd);
     return result;
 }

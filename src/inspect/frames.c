@@ -187,6 +187,26 @@ static void note_module(struct builder *builder, const struct unwound *unwound)
         xctx__report_note(builder->report, xctx__arena_string(&builder->report->arena, note));
 }
 
+/* Notes split debug information that is not there: the unit is a skeleton then. */
+static void note_split(struct builder *builder, const struct unwound *unwound)
+{
+    Dwarf_Die unit;
+    Dwarf_Addr bias;
+    Dwarf_Attribute attribute;
+
+    if (!unwound->module || !xctx__unit_find(unwound->module, xctx__unwound_lookup(unwound), &unit, &bias) ||
+        xctx__scopes_split(&unit))
+        return;
+    const char *name = dwarf_formstring(dwarf_attr(&unit, DW_AT_dwo_name, &attribute));
+    if (!name)
+        name = dwarf_formstring(dwarf_attr(&unit, DW_AT_GNU_dwo_name, &attribute));
+    xctx__report_note(builder->report,
+                      xctx__arena_format(&builder->report->arena,
+                                         "the debug information of a part of %s is in %s, which is not there (it is "
+                                         "looked for where it was compiled; .dwp files are not read)",
+                                         xctx__module_path(unwound->module), name ? name : "a .dwo file"));
+}
+
 static int add_physical(struct builder *builder, size_t index)
 {
     struct place seed = seed_of(builder);
@@ -196,8 +216,10 @@ static int add_physical(struct builder *builder, size_t index)
     if (builder->unwound[index].signal)
         return add_signal(builder, index);
     note_module(builder, &builder->unwound[index]);
-    if (!xctx__scopes_find(&seed, index, &scopes))
+    if (!xctx__scopes_find(&seed, index, &scopes)) {
+        note_split(builder, &builder->unwound[index]);
         return add_unknown(builder, index);
+    }
     result = scopes.function >= 0 ? add_function(builder, &scopes) : add_unknown(builder, index);
     xctx__scopes_free(&scopes);
     return result;

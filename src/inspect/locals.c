@@ -148,6 +148,21 @@ static bool frame_secret(const struct frame *frame, const struct place *place, D
     return secret;
 }
 
+/* Puts the variables of each block into the order of the source, which not every compiler keeps. There are few that are
+   not in it. */
+static void sort_by_line(xctx_local *locals, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        xctx_local moving = locals[i];
+        size_t at = i;
+        for (; at > 0 && !moving.parameter && !locals[at - 1].parameter && locals[at - 1].block == moving.block &&
+               moving.line && locals[at - 1].line > moving.line;
+             at--)
+            locals[at] = locals[at - 1];
+        locals[at] = moving;
+    }
+}
+
 int xctx__locals_read(xctx_report *report, struct frame *frame, const struct place *place, Dwarf_Die *scopes, int count,
                       const xctx_inspect_options *options)
 {
@@ -161,6 +176,7 @@ int xctx__locals_read(xctx_report *report, struct frame *frame, const struct pla
         reading.secret = frame_secret(frame, place, &scopes[count - 1]);
         error = xctx__variables_visit(scopes, count, read_variable, &reading);
     }
+    sort_by_line(frame->locals, frame->local_count);
     reading.secret = false;
     if (error == 0 && options && (options->flags & XCTX_INSPECT_GLOBALS))
         error = xctx__variables_of_unit(place, false, read_variable, &reading);

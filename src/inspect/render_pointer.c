@@ -59,7 +59,7 @@ static bool find_member(struct render *render, Dwarf_Die *type, int64_t offset, 
         if (tag != DW_TAG_member && tag != DW_TAG_inheritance)
             continue;
         bool placed = dwarf_attr(&child, DW_AT_data_member_location, &attribute) != NULL;
-        if (xctx__die_flag(&child, DW_AT_external) ||
+        if (xctx__die_flag(&child, DW_AT_external) || xctx__die_flag(&child, DW_AT_declaration) ||
             (placed && !xctx__source_has_value(xctx__number(render->place, &attribute, &at))))
             continue;
         if (tag == DW_TAG_member && at == offset) {

@@ -316,7 +316,9 @@ static void render_member(struct render *render, Dwarf_Die *member, const struct
 static bool is_static_member(Dwarf_Die *child)
 {
     return dwarf_tag(child) == DW_TAG_variable ||
-           (dwarf_tag(child) == DW_TAG_member && xctx__die_flag(child, DW_AT_external));
+           /* In an unnamed namespace it is not external. */
+           (dwarf_tag(child) == DW_TAG_member &&
+            (xctx__die_flag(child, DW_AT_external) || xctx__die_flag(child, DW_AT_declaration)));
 }
 
 /* Whether a virtual base is met for the first time. */

@@ -456,6 +456,9 @@ int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_fr
         walk.end =
             xctx__arena_format(arena, "the stack goes on: %zu frames are the most that were asked for", max_frames);
     }
+    if (!has_stack && !walk.end)
+        walk.end = "only return addresses were captured, along frame pointers: functions without one are missing, and "
+                   "so is what is behind them";
     if (walk.failed || arena->failed)
         return -ENOMEM;
     *ret_frames = walk.frames;

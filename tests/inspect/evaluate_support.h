@@ -128,6 +128,22 @@ struct scene_type {
     uint8_t bytes[3];
 };
 
+static inline bool scene_is_named(const char *found, const char *name)
+{
+    /* As gcc writes them, and clang. */
+    static const char *const names[][2] = {
+        {"long int", "long"},
+        {"long unsigned int", "unsigned long"},
+        {"short int", "short"},
+        {"short unsigned int", "unsigned short"},
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i][0]) == 0 && strcmp(found, names[i][1]) == 0)
+            return true;
+    return strcmp(found, name) == 0;
+}
+
 static inline struct scene_type scene_type(const char *name)
 {
     struct scene_type type = {{0x80, 0x80, 0}};
@@ -136,7 +152,7 @@ static inline struct scene_type scene_type(const char *name)
     assert_int_equal(dwarf_child(&scene.place.unit, &die), 0);
     do {
         const char *found = dwarf_diename(&die);
-        if (dwarf_tag(&die) != DW_TAG_base_type || !found || strcmp(found, name) != 0)
+        if (dwarf_tag(&die) != DW_TAG_base_type || !found || !scene_is_named(found, name))
             continue;
         Dwarf_Off offset = dwarf_cuoffset(&die);
         assert_true(offset < 1u << 21);

@@ -12,7 +12,9 @@ static __attribute__((noinline)) xctx_snapshot *LEVEL(take_number)(uint64_t secr
 
 static ON_STACK xctx_snapshot *LEVEL(variables)(void)
 {
-    return LEVEL(take_number)(make(BASE + IN_VARIABLE), make(SHOWN));
+    /* Named, as compilers keep what has no name where no debug information says. */
+    uint64_t secret_made = make(BASE + IN_VARIABLE), shown = make(SHOWN);
+    return LEVEL(take_number)(secret_made, shown);
 }
 
 /* A variable of a marked type; optimised, it is in registers. */

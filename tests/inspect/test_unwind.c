@@ -150,6 +150,10 @@ TEST(frames_go_on_from_a_call_of_null)
     xctx_report_unref(report);
 }
 
+/* clang makes several calls one. */
+#ifdef __clang__
+__attribute__((optnone))
+#endif
 static NOINLINE void recurse(int depth)
 {
     volatile char space[512];
