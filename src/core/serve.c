@@ -34,6 +34,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <xctx/core.h>
@@ -238,6 +239,18 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* As bind(). A child that has just been forked holds its parent's listener until its fork handler has run: the name is
+   waited for that long. */
+static int bind_name(int fd, const struct sockaddr *address, socklen_t size)
+{
+    const struct timespec moment = {.tv_nsec = 5000000};
+    int result;
+
+    for (unsigned turns = 0; (result = bind(fd, address, size)) != 0 && errno == EADDRINUSE && turns < 40; turns++)
+        nanosleep(&moment, NULL);
+    return result;
+}
+
 /* Returns 0 or a negative errno. */
 static int listener_open(struct listener *ret)
 {
@@ -249,7 +262,8 @@ static int listener_open(struct listener *ret)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    if (bind(fd, (const struct sockaddr *)&address, size) != 0 || listen(fd, BACKLOG) != 0 || fstat(fd, &status) != 0) {
+    if (bind_name(fd, (const struct sockaddr *)&address, size) != 0 || listen(fd, BACKLOG) != 0 ||
+        fstat(fd, &status) != 0) {
         int error = -errno;
         close(fd);
         return error;

@@ -168,6 +168,8 @@ TEST(thread_in_a_system_call_is_captured_and_the_call_goes_on)
 {
     struct target target;
     xctx_snapshot *snapshot;
+
+    NEEDS_SIGNALS_AT_ONCE;
     target_start(&target, wait_in_read);
     take(target.tid, XCTX_CAPTURE_ALL, &snapshot);
     xctx_snapshot_unref(snapshot);

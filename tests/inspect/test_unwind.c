@@ -56,6 +56,8 @@ TEST(frame_has_the_cfa_that_the_compiler_gives)
 
 TEST(frames_go_on_through_a_signal_handler)
 {
+    if (TEST_TSAN)
+        skip(); /* it calls handlers itself */
     on_signal(SIGUSR1, handle, 0);
     raise_signal();
     xctx_report *report = report_of(taken, NULL);
@@ -154,7 +156,8 @@ TEST(frames_go_on_from_a_call_of_null)
 #ifdef __clang__
 __attribute__((optnone))
 #endif
-static NOINLINE void recurse(int depth)
+static NOINLINE void
+recurse(int depth)
 {
     volatile char space[512];
 
