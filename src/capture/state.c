@@ -17,7 +17,7 @@
 
 #include "arch/registers.h"
 
-enum { DEADLINE = 6 }; /* SCHED_DEADLINE, which not every libc names */
+enum { DEADLINE = 6 };   /* SCHED_DEADLINE, which not every libc names */
 enum { SIGNAL_SET = 8 }; /* bytes of the kernel's */
 
 /* As the kernel has it: linux/sched/types.h, which cannot be included beside <sched.h>. */

@@ -20,12 +20,13 @@ struct arena_block {
 void *xctx__arena_allocate(struct arena *arena, size_t size)
 {
     size_t rounded = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    struct arena_block *block = arena->blocks;
 
     if (arena->failed || size > XCTX__REPORT_LIMIT)
         goto fail;
-    if (!arena->blocks || rounded > arena->room - arena->used) {
+    if (!block || rounded > arena->room - arena->used) {
         size_t room = rounded > BLOCK ? rounded : BLOCK;
-        struct arena_block *block = NULL;
+        block = NULL;
         if (room <= XCTX__REPORT_LIMIT - arena->total)
             block = xctx__decode_allocate(sizeof(*block) + room);
         if (!block)
@@ -36,7 +37,7 @@ void *xctx__arena_allocate(struct arena *arena, size_t size)
         arena->room = room;
         arena->used = 0;
     }
-    void *memory = arena->blocks->bytes + arena->used;
+    void *memory = block->bytes + arena->used;
     arena->used += rounded;
     return memset(memory, 0, size);
 fail:

@@ -118,6 +118,7 @@ static bool binary(struct machine *machine, uint8_t atom)
         *top = b < 64 ? a >> b : 0;
         return true;
     case DW_OP_shra:
+        /* cppcheck-suppress shiftTooManyBitsSigned; gcc and clang shift the sign in */
         *top = (uint64_t)((int64_t)a >> (b < 64 ? b : 63));
         return true;
     case DW_OP_eq:

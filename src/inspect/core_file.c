@@ -77,8 +77,7 @@ static int read_all(int fd, size_t expected, struct core_file *file)
 
 static int read_file(const char *path, struct core_file *file)
 {
-    /* A pipe that nobody writes to, or a device without an end, is not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat status;
     int result = 0;
 
@@ -88,12 +87,12 @@ static int read_file(const char *path, struct core_file *file)
         result = -errno;
     else if (S_ISDIR(status.st_mode))
         result = -EISDIR;
-    else if (!S_ISREG(status.st_mode))
-        result = -ENOEXEC;
-    else if ((uint64_t)status.st_size > XCTX__FILE_MOST)
+    else if (S_ISCHR(status.st_mode))
+        result = -ENOEXEC; /* many have no end */
+    else if (S_ISREG(status.st_mode) && (uint64_t)status.st_size > XCTX__FILE_MOST)
         result = -EFBIG;
     else
-        result = read_all(fd, (size_t)status.st_size, file);
+        result = read_all(fd, S_ISREG(status.st_mode) ? (size_t)status.st_size : 0, file);
     close(fd);
     return result;
 }

@@ -161,7 +161,8 @@ static void make_expected(void)
         size += (size_t)got;
     close(pipes[0]);
     CHECK(waitpid(child, NULL, 0) == child && size > 0);
-    CHECK(strstr(expected, "level 2"));
+    /* AddressSanitizer may keep arrays on a stack of its own. */
+    CHECK(TEST_ASAN || strstr(expected, "level 2"));
 }
 
 /* Before the others: it needs a process that has made no report. */
