@@ -254,8 +254,8 @@ struct map *xctx__context_share_current(struct slot *slot, xctx_context *context
 {
     struct map *map = slot->root;
 
-    /* The quick way takes a pinned map for a copy that carries no snapshot. */
-    if (context->lets || context->snapshot)
+    /* The quick way takes a pinned map for what copies share, and which carry no snapshot. */
+    if (map->flags & MAP_FLOWS || context->lets || context->snapshot)
         return xctx__context_share(slot, context);
     if (context->owed == 0)
         pin_map(slot->record, context, map);

@@ -582,6 +582,32 @@ static unsigned default_with(const char *wish, char *text, size_t size)
     return (unsigned)WEXITSTATUS(status) - CAPTURE_BASE;
 }
 
+static int clones;
+
+static void *clone_counting(void *value)
+{
+    clones++;
+    return value;
+}
+
+static XCTX_VAR_DEFINE(flowing, .flow = XCTX_FLOW_CLONE, .clone = clone_counting);
+
+TEST(copy_after_a_snapshot_clones_what_flows_by_cloning)
+{
+    xctx_context *context = xctx_new();
+    assert_int_equal(xctx_enter(context), 0);
+    assert_int_equal(xctx_var_set(&flowing, &clones, NULL), 0);
+    xctx_snapshot *snapshot = xctx_snapshot_take(0);
+    clones = 0;
+    for (int i = 1; i <= 3; i++) {
+        xctx_unref(xctx_copy_current());
+        assert_int_equal(clones, i);
+    }
+    xctx_snapshot_unref(snapshot);
+    assert_int_equal(xctx_exit(context), 0);
+    xctx_unref(context);
+}
+
 TEST(environment_says_what_is_captured_at_the_start)
 {
     static const struct {
