@@ -74,7 +74,6 @@ TEST(frame_of_a_loaded_plugin_is_found)
     assert_non_null(xctx_frame_find(frame, "kept_by_first"));
     assert_true(find_frame(report, __func__, 0) > 0);
     xctx_report_unref(report);
-    xctx_snapshot_unref(snapshot);
     dlclose(plugin);
     look();
 }
