@@ -4,14 +4,12 @@
 #define XCTX_TEST_CAPTURE_SUPPORT_H
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <xctx/snapshot.h>
 #include <xctx/thread.h>
 
-#include "../support/test.h"
+#include "../support/threads.h"
 
 #if defined(__x86_64__)
 #define PC_NAME "rip"
@@ -35,11 +33,6 @@ static inline bool under_valgrind(void)
 static inline bool emulated(void)
 {
     return getenv("XCTX_TEST_EMULATED") || under_valgrind();
-}
-
-static inline int own_tid(void)
-{
-    return (int)syscall(SYS_gettid);
 }
 
 /* The value of a register that was captured. */

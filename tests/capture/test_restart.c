@@ -2,60 +2,9 @@
 /* What a thread that waits in a system call notices of being captured. */
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/syscall.h>
 #include <time.h>
 
-#include "../support/threads.h"
-
-#define SECOND INT64_C(1000000000)
-#define LONG (60 * SECOND)
-
-static int own_tid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
-
-/* A thread that does something until it is told to end. */
-struct target {
-    pthread_t thread;
-    atomic_int tid;
-    atomic_bool end;
-    int pipe[2];
-    sem_t ready;
-};
-
-static void target_ready(struct target *target)
-{
-    atomic_store(&target->tid, own_tid());
-    CHECK(sem_post(&target->ready) == 0);
-}
-
-static void target_start(struct target *target, void *(*fn)(void *))
-{
-    atomic_init(&target->tid, 0);
-    atomic_init(&target->end, false);
-    CHECK(pipe(target->pipe) == 0);
-    CHECK(sem_init(&target->ready, 0, 0) == 0);
-    target->thread = spawn(fn, target);
-    sem_wait_for(&target->ready);
-}
-
-static void target_stop(struct target *target)
-{
-    atomic_store(&target->end, true);
-    CHECK(write(target->pipe[1], "", 1) == 1);
-    join(target->thread);
-    close(target->pipe[0]);
-    close(target->pipe[1]);
-    sem_destroy(&target->ready);
-}
-
-static void take(int tid, unsigned capture, xctx_snapshot **ret)
-{
-    assert_int_equal(xctx_snapshot_take_thread(tid, capture, LONG, ret), 0);
-    assert_non_null(*ret);
-    assert_int_equal(xctx_snapshot_thread_state(*ret)->tid, tid);
-}
+#include "../support/target.h"
 
 /* Whether a thread is in a system call that waits. */
 static bool is_waiting(int tid)

@@ -3,18 +3,9 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-#include "../support/threads.h"
+#include "../support/target.h"
 
-#define SECOND INT64_C(1000000000)
-#define LONG (60 * SECOND)
 #define SHORT (SECOND / 50)
-
-/* ThreadSanitizer keeps signals back until the thread calls certain functions, and some threads never do. */
-#define NEEDS_SIGNALS_AT_ONCE                                                                                          \
-    do {                                                                                                               \
-        if (TEST_TSAN)                                                                                                 \
-            skip();                                                                                                    \
-    } while (0)
 
 /* A register that a call does not preserve. */
 #ifdef __x86_64__
@@ -24,46 +15,6 @@ static const char first_argument[] = "x0";
 #endif
 
 static XCTX_VAR_DEFINE(plain);
-
-static int own_tid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
-
-/* A thread that does something until it is told to end. */
-struct target {
-    pthread_t thread;
-    atomic_int tid;
-    atomic_bool end;
-    int pipe[2];
-    sem_t ready;
-};
-
-static void target_ready(struct target *target)
-{
-    atomic_store(&target->tid, own_tid());
-    CHECK(sem_post(&target->ready) == 0);
-}
-
-static void target_start(struct target *target, void *(*fn)(void *))
-{
-    atomic_init(&target->tid, 0);
-    atomic_init(&target->end, false);
-    CHECK(pipe(target->pipe) == 0);
-    CHECK(sem_init(&target->ready, 0, 0) == 0);
-    target->thread = spawn(fn, target);
-    sem_wait_for(&target->ready);
-}
-
-static void target_stop(struct target *target)
-{
-    atomic_store(&target->end, true);
-    CHECK(write(target->pipe[1], "", 1) == 1);
-    join(target->thread);
-    close(target->pipe[0]);
-    close(target->pipe[1]);
-    sem_destroy(&target->ready);
-}
 
 __attribute__((noinline)) static void spin_here(struct target *target)
 {
@@ -79,28 +30,6 @@ static void *spin(void *arg)
     return NULL;
 }
 
-static void *wait_in_read(void *arg)
-{
-    struct target *target = arg;
-    char byte;
-    target_ready(target);
-    CHECK(read(target->pipe[0], &byte, 1) == 1); /* goes on after the signal: SA_RESTART */
-    return NULL;
-}
-
-static void block_all(void)
-{
-    sigset_t all;
-    sigfillset(&all);
-    CHECK(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
-}
-
-static void *wait_with_all_blocked(void *arg)
-{
-    block_all();
-    return wait_in_read(arg);
-}
-
 static void *wait_in_sigwait(void *arg)
 {
     sigset_t all;
@@ -110,13 +39,6 @@ static void *wait_in_sigwait(void *arg)
     target_ready(arg);
     CHECK(sigwait(&all, &signal_number) == 0);
     return number(signal_number);
-}
-
-static void take(int tid, unsigned capture, xctx_snapshot **ret)
-{
-    assert_int_equal(xctx_snapshot_take_thread(tid, capture, LONG, ret), 0);
-    assert_non_null(*ret);
-    assert_int_equal(xctx_snapshot_thread_state(*ret)->tid, tid);
 }
 
 TEST(thread_that_spins_is_captured_with_all_registers)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Core files without what is marked secret in debug information. */
-#include <sys/syscall.h>
-
 #include "core_support.h"
 
 struct vault_key {
@@ -160,7 +158,7 @@ static ON_STACK void *keep_secrets(void *arg)
     unsigned char password[32], plain[32];
     fill(password, sizeof(password), PASSWORD);
     fill(plain, sizeof(plain), PLAIN);
-    atomic_store(&keeper->tid, (int)syscall(SYS_gettid));
+    atomic_store(&keeper->tid, own_tid());
     CHECK(sem_post(&keeper->ready) == 0);
     sem_wait_for(&keeper->end);
     __asm__ volatile("" : : "r"(password), "r"(plain) : "memory");

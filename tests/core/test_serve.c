@@ -8,20 +8,10 @@
 #include <sys/mman.h>
 #include <sys/procfs.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 
-#include "../support/threads.h"
+#include "../support/target.h"
 #include "core/serve.h"
-
-#define SECOND INT64_C(1000000000)
-
-/* ThreadSanitizer keeps signals back while a thread waits in a system call. */
-#define NEEDS_SIGNALS_AT_ONCE                                                                                          \
-    do {                                                                                                               \
-        if (TEST_TSAN)                                                                                                 \
-            skip();                                                                                                    \
-    } while (0)
 
 static socklen_t make_address(struct sockaddr_un *address, pid_t pid)
 {
@@ -136,11 +126,6 @@ static bool core_has(int fd, int tid)
     return found;
 }
 
-static int own_tid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
-
 static long count_descriptors(void)
 {
     long count = 0;
@@ -152,51 +137,12 @@ static long count_descriptors(void)
     return count;
 }
 
-struct target {
-    pthread_t thread;
-    int tid;
-    bool block;
-    int pipe[2];
-    sem_t ready;
-};
-
-static void *wait_in_read(void *arg)
-{
-    struct target *target = arg;
-    sigset_t all;
-    char byte;
-    sigfillset(&all);
-    CHECK(!target->block || pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
-    target->tid = own_tid();
-    CHECK(sem_post(&target->ready) == 0);
-    CHECK(read(target->pipe[0], &byte, 1) == 1);
-    return NULL;
-}
-
-static void target_start(struct target *target, bool block)
-{
-    target->block = block;
-    CHECK(pipe(target->pipe) == 0);
-    CHECK(sem_init(&target->ready, 0, 0) == 0);
-    target->thread = spawn(wait_in_read, target);
-    sem_wait_for(&target->ready);
-}
-
-static void target_stop(struct target *target)
-{
-    CHECK(write(target->pipe[1], "", 1) == 1);
-    join(target->thread);
-    close(target->pipe[0]);
-    close(target->pipe[1]);
-    sem_destroy(&target->ready);
-}
-
 TEST(server_that_is_asked_hands_over_a_core_of_all_threads_but_its_own)
 {
     NEEDS_SIGNALS_AT_ONCE;
     struct target target;
     int fd = make_file();
-    target_start(&target, false);
+    target_start(&target, wait_in_read);
     assert_int_equal(xctx_serve_start(), 0);
     struct serve_reply reply = ask(getpid(), fd);
     assert_int_equal(reply.error, 0);
@@ -215,7 +161,7 @@ TEST(server_that_is_asked_has_or_names_threads_that_do_not_answer)
     NEEDS_SIGNALS_AT_ONCE;
     struct target target;
     int fd = make_file();
-    target_start(&target, true);
+    target_start(&target, wait_with_all_blocked);
     assert_int_equal(xctx_serve_start(), 0);
     struct serve_reply reply = ask(getpid(), fd);
     assert_int_equal(reply.error, 0);

@@ -1,43 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Asking other threads, and answering others, without memory. */
-#include <sys/syscall.h>
-
 #include "fault.h"
-
-#define LONG INT64_C(60000000000)
-
-struct target {
-    pthread_t thread;
-    int tid;
-    sem_t ready;
-    int pipe[2];
-};
-
-static void *wait_in_read(void *arg)
-{
-    struct target *target = arg;
-    char byte;
-    target->tid = (int)syscall(SYS_gettid);
-    CHECK(sem_post(&target->ready) == 0);
-    CHECK(read(target->pipe[0], &byte, 1) == 1);
-    return NULL;
-}
-
-static void target_start(struct target *target)
-{
-    CHECK(pipe(target->pipe) == 0 && sem_init(&target->ready, 0, 0) == 0);
-    target->thread = spawn(wait_in_read, target);
-    sem_wait_for(&target->ready);
-}
-
-static void target_stop(struct target *target)
-{
-    CHECK(write(target->pipe[1], "", 1) == 1);
-    join(target->thread);
-    close(target->pipe[0]);
-    close(target->pipe[1]);
-    sem_destroy(&target->ready);
-}
+#include "target.h"
 
 /* Makes a call with its first allocation failing, then with its second, ... until it does not get as far. `call` gives
    0 or a negative errno, and undoes what it did. Returns how many failed. */
@@ -71,7 +35,7 @@ static int take_one(void *arg)
 TEST(snapshot_of_a_thread_without_memory_is_refused)
 {
     struct target target;
-    target_start(&target);
+    target_start(&target, wait_in_read);
     assert_true(fail_all(take_one, &target) >= 1);
     target_stop(&target);
 }
@@ -92,7 +56,7 @@ TEST(snapshots_of_all_threads_without_memory_are_refused)
     enum { THREADS = 20 };
     struct target targets[THREADS];
     for (int i = 0; i < THREADS; i++)
-        target_start(&targets[i]);
+        target_start(&targets[i], wait_in_read);
     assert_true(fail_all(take_all, targets) >= THREADS);
     for (int i = 0; i < THREADS; i++)
         target_stop(&targets[i]);

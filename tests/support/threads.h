@@ -10,10 +10,16 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
+
+static inline int own_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
 
 static inline pthread_t spawn(void *(*fn)(void *), void *arg)
 {
