@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "operation.h"
 
 enum { STACK = 64, STEPS = 1000 };
 
@@ -185,9 +186,10 @@ static bool move(struct machine *machine, const Dwarf_Op *op)
 static bool execute(struct machine *machine, const Dwarf_Op *op)
 {
     uint8_t atom = op->atom;
+    uint64_t constant;
 
-    if (atom >= DW_OP_lit0 && atom <= DW_OP_lit31)
-        return push(machine, atom - (uint64_t)DW_OP_lit0);
+    if (xctx__operation_constant(op, &constant))
+        return push(machine, constant);
     if (atom >= DW_OP_breg0 && atom <= DW_OP_breg31)
         return push_register(machine, atom - (uint64_t)DW_OP_breg0, op->number);
     if (is_unary(atom))
@@ -195,17 +197,6 @@ static bool execute(struct machine *machine, const Dwarf_Op *op)
     switch (atom) {
     case DW_OP_nop:
         return true;
-    case DW_OP_const1u:
-    case DW_OP_const1s:
-    case DW_OP_const2u:
-    case DW_OP_const2s:
-    case DW_OP_const4u:
-    case DW_OP_const4s:
-    case DW_OP_const8u:
-    case DW_OP_const8s:
-    case DW_OP_constu:
-    case DW_OP_consts:
-        return push(machine, op->number);
     case DW_OP_bregx:
         return push_register(machine, op->number, op->number2);
     case DW_OP_call_frame_cfa:

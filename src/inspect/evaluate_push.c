@@ -3,6 +3,7 @@
 #include <dwarf.h>
 
 #include "evaluate_internal.h"
+#include "operation.h"
 
 /* ---- registers ---- */
 
@@ -241,19 +242,13 @@ static void push_variable(struct evaluation *evaluation, const Dwarf_Op *operati
 /* Constants, and addresses of the program. */
 static bool run_constant(struct evaluation *evaluation, const Dwarf_Op *operation)
 {
-    switch (operation->atom) {
-    case DW_OP_const1u:
-    case DW_OP_const1s:
-    case DW_OP_const2u:
-    case DW_OP_const2s:
-    case DW_OP_const4u:
-    case DW_OP_const4s:
-    case DW_OP_const8u:
-    case DW_OP_const8s:
-    case DW_OP_constu:
-    case DW_OP_consts:
-        xctx__evaluation_push_generic(evaluation, operation->number); /* libdw has extended the sign */
+    uint64_t constant;
+
+    if (xctx__operation_constant(operation, &constant)) {
+        xctx__evaluation_push_generic(evaluation, constant);
         return true;
+    }
+    switch (operation->atom) {
     case DW_OP_addr:
         evaluation->global = true;
         xctx__evaluation_push_generic(evaluation, operation->number + evaluation->place->bias);
@@ -280,8 +275,13 @@ static bool run_constant(struct evaluation *evaluation, const Dwarf_Op *operatio
 static bool run_state(struct evaluation *evaluation, const Dwarf_Op *operation)
 {
     const struct number generic = xctx__number_generic(0);
+    unsigned atom = operation->atom;
 
-    switch (operation->atom) {
+    if (atom >= DW_OP_breg0 && atom <= DW_OP_breg31) {
+        push_register(evaluation, atom - DW_OP_breg0, (int64_t)operation->number);
+        return true;
+    }
+    switch (atom) {
     case DW_OP_bregx:
         push_register(evaluation, operation->number, (int64_t)operation->number2);
         return true;
@@ -335,23 +335,8 @@ static bool run_found(struct evaluation *evaluation, const Dwarf_Op *operation)
     }
 }
 
-/* Operations with a range of codes. */
-static bool run_ranged(struct evaluation *evaluation, const Dwarf_Op *operation)
-{
-    unsigned atom = operation->atom;
-
-    if (atom >= DW_OP_lit0 && atom <= DW_OP_lit31)
-        xctx__evaluation_push_generic(evaluation, atom - DW_OP_lit0);
-    else if (atom >= DW_OP_breg0 && atom <= DW_OP_breg31)
-        push_register(evaluation, atom - DW_OP_breg0, (int64_t)operation->number);
-    else
-        return false;
-    return true;
-}
-
 /* Operations that push something. */
 bool xctx__evaluation_run_push(struct evaluation *evaluation, const Dwarf_Op *operation)
 {
-    return run_ranged(evaluation, operation) || run_constant(evaluation, operation) ||
-           run_state(evaluation, operation) || run_found(evaluation, operation);
+    return run_constant(evaluation, operation) || run_state(evaluation, operation) || run_found(evaluation, operation);
 }
