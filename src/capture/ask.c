@@ -89,8 +89,8 @@ static struct slot {
 
 static _Atomic uint32_t answers;  /* a futex */
 static _Atomic int signal_number; /* 0: none yet. Installing is idempotent: whoever sees an old number does it again */
-static _Atomic uint64_t
-    unusable; /* signals that can be handled but not sent, where programs are emulated: bit n-1 is n */
+/* Signals that can be handled but not sent, where programs are emulated: bit n-1 is n. */
+static _Atomic uint64_t unusable;
 static atomic_bool fork_handled;
 
 static inline uint32_t make_word(uint32_t generation, enum slot_state state)
@@ -276,6 +276,12 @@ struct call xctx__ask_call(int tid)
     return call;
 }
 
+/* Whether a thread of this process has not ended. */
+static bool exists(int tid)
+{
+    return syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH;
+}
+
 /* While a thread is in sigwait() its mask does not show what it waits for. */
 static bool waits_for(const struct call *call, int number)
 {
@@ -293,7 +299,7 @@ static bool waits_for(const struct call *call, int number)
 
 static struct standing look_at(int tid, int number)
 {
-    struct standing standing = {.ended = !xctx__ask_exists(tid), .call = {.number = -1}};
+    struct standing standing = {.ended = !exists(tid), .call = {.number = -1}};
     char text[8192];
 
     if (standing.ended || xctx__ask_file(tid, "status", text, sizeof(text)) <= 0)
@@ -305,11 +311,6 @@ static struct standing look_at(int tid, int number)
     standing.call = xctx__ask_call(tid);
     standing.blocks = field_has(text, "\nSigBlk:\t", number) || waits_for(&standing.call, number);
     return standing;
-}
-
-bool xctx__ask_exists(int tid)
-{
-    return syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH;
 }
 
 /* ---- The asker ---- */
@@ -351,7 +352,7 @@ static int find_slot(const struct asking *asking, bool pending, uint32_t *ret_in
         bool stuck = state == ABANDONED || state == ORPHANED;
         /* Of a thread that had the same number; or its handler is about to run, and will find the next generation. */
         bool stale = state == ABANDONED && tid == asking->tid && !pending;
-        if ((unused || stale || (stuck && !xctx__ask_exists(tid))) && claim(&slots[i], word)) {
+        if ((unused || stale || (stuck && !exists(tid))) && claim(&slots[i], word)) {
             *ret_index = i;
             return 0;
         }

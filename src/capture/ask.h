@@ -61,9 +61,6 @@ ssize_t xctx__ask_file(int tid, const char *name, char *buffer, size_t size);
 /* The system call in which a thread waits, as /proc says. Its `number` is -1 if it waits in none. */
 struct call xctx__ask_call(int tid);
 
-/* Whether a thread of this process has not ended. */
-bool xctx__ask_exists(int tid);
-
 /* How many answers there have been. */
 uint32_t xctx__ask_answers(void);
 

@@ -73,8 +73,6 @@ struct line {
 };
 
 void xctx__line_add(struct line *line, const char *text);
-void xctx__line_number(struct line *line, int64_t number);
-void xctx__line_hex(struct line *line, uint64_t number);
 void xctx__line_write(struct line *line, int fd);
 
 /* A path in which "%p", "%t" and "%%" are replaced. Returns whether it fits. */

@@ -18,7 +18,7 @@ void xctx__line_add(struct line *line, const char *text)
     line->length += length;
 }
 
-void xctx__line_hex(struct line *line, uint64_t number)
+static void add_hex(struct line *line, uint64_t number)
 {
     char text[19] = "0x";
     size_t digits = 1;
@@ -30,7 +30,7 @@ void xctx__line_hex(struct line *line, uint64_t number)
     xctx__line_add(line, text);
 }
 
-void xctx__line_number(struct line *line, int64_t number)
+static void add_number(struct line *line, int64_t number)
 {
     char text[24] = "";
     char *at = text + sizeof(text) - 1;
@@ -66,9 +66,9 @@ bool xctx__crash_path(const char *pattern, char *path, size_t size)
     for (const char *at = pattern; *at; at++) {
         char one[2] = {*at, '\0'};
         if (*at == '%' && at[1] == 'p')
-            xctx__line_number(&line, getpid());
+            add_number(&line, getpid());
         else if (*at == '%' && at[1] == 't')
-            xctx__line_number(&line, syscall(SYS_gettid));
+            add_number(&line, syscall(SYS_gettid));
         else
             xctx__line_add(&line, one);
         at += *at == '%' && (at[1] == 'p' || at[1] == 't' || at[1] == '%');
@@ -111,12 +111,12 @@ void xctx__crash_say_signal(int fd, int signal, const siginfo_t *info)
     xctx__line_add(&line, signal_name(signal));
     if (info->si_code > 0) {
         xctx__line_add(&line, " at address ");
-        xctx__line_hex(&line, xctx__crash_address(info));
+        add_hex(&line, xctx__crash_address(info));
     }
     xctx__line_add(&line, " in thread ");
-    xctx__line_number(&line, syscall(SYS_gettid));
+    add_number(&line, syscall(SYS_gettid));
     xctx__line_add(&line, " of process ");
-    xctx__line_number(&line, getpid());
+    add_number(&line, getpid());
     xctx__line_add(&line, "\n");
     xctx__line_write(&line, fd);
 }
@@ -137,7 +137,7 @@ static bool look(const struct core_mapping *mapping, void *user)
         xctx__line_add(lookup->line, " ");
         xctx__line_add(lookup->line, mapping->name);
         xctx__line_add(lookup->line, "+");
-        xctx__line_hex(lookup->line, lookup->address - mapping->start + mapping->offset);
+        add_hex(lookup->line, lookup->address - mapping->start + mapping->offset);
     }
     return false;
 }
@@ -153,9 +153,9 @@ void xctx__crash_say_stack(int fd, const xctx_snapshot *snapshot)
     for (size_t i = 0; i < count && i < XCTX_SNAPSHOT_ADDRESSES; i++) {
         struct lookup lookup = {pcs[i], &line};
         xctx__line_add(&line, "  #");
-        xctx__line_number(&line, (int64_t)i);
+        add_number(&line, (int64_t)i);
         xctx__line_add(&line, " ");
-        xctx__line_hex(&line, pcs[i]);
+        add_hex(&line, pcs[i]);
         (void)xctx__core_self_mappings(&buffer, look, &lookup);
         xctx__line_add(&line, "\n");
         xctx__line_write(&line, fd);
