@@ -54,7 +54,8 @@ const char *xctx__function_linkage_name(Dwarf_Die *function)
     return name ? name : string_of(function, DW_AT_name);
 }
 
-bool xctx__function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function)
+/* The concrete function that begins at an address in memory. */
+static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function)
 {
     struct unwound frame = {.pc = address, .exact = true, .module = module};
     struct place place = {.frames = &frame, .frame_count = 1};
@@ -162,7 +163,7 @@ bool xctx__call_target(const struct memory *memory, Dwfl_Module *module, Dwarf_D
         if (!name ||
             !xctx__modules_function(memory->modules, memory->snapshot, module, name, &target.module, &target.address))
             return false;
-        target.has_function = xctx__function_at(target.module, target.address, &target.function);
+        target.has_function = function_at(target.module, target.address, &target.function);
     }
     *ret_target = target;
     return true;

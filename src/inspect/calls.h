@@ -20,9 +20,6 @@ bool xctx__function_entry(Dwarf_Die *function, Dwarf_Addr *ret_entry);
 /* The name that a function has for the linker. NULL: none. */
 const char *xctx__function_linkage_name(Dwarf_Die *function);
 
-/* The concrete function that begins at an address in memory. */
-bool xctx__function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function);
-
 /* ---- calls ---- */
 
 enum calls_result {

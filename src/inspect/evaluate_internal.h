@@ -173,10 +173,6 @@ enum xctx_source xctx__entry_value(const struct place *place, const struct entry
 
 /* ---- locate.c ---- */
 
-/* The location of a variable (DW_AT_location or DW_AT_const_value), with what is left of a budget. */
-void xctx__locate_within(const struct place *place, Dwarf_Attribute *attribute, uint64_t size, struct budget *budget,
-                         struct location *ret_location);
-
 /* The number that a variable of a base type holds. */
 enum xctx_source xctx__variable_number(const struct place *place, Dwarf_Die *variable, struct budget *budget,
                                        struct number *ret_number);

@@ -186,8 +186,9 @@ static void locate_member(const struct place *place, Dwarf_Attribute *attribute,
     location->count = 1;
 }
 
-void xctx__locate_within(const struct place *place, Dwarf_Attribute *attribute, uint64_t size, struct budget *budget,
-                         struct location *ret_location)
+/* The location of a variable (DW_AT_location or DW_AT_const_value), with what is left of a budget. */
+static void locate_within(const struct place *place, Dwarf_Attribute *attribute, uint64_t size, struct budget *budget,
+                          struct location *ret_location)
 {
     Dwarf_Block block;
     const char *text;
@@ -235,7 +236,7 @@ void xctx__locate(const struct place *place, Dwarf_Attribute *attribute, uint64_
 {
     struct budget budget = xctx__budget();
 
-    xctx__locate_within(place, attribute, size, &budget, ret_location);
+    locate_within(place, attribute, size, &budget, ret_location);
 }
 
 /* ---- numbers ---- */
@@ -308,7 +309,7 @@ enum xctx_source xctx__variable_number(const struct place *place, Dwarf_Die *var
     if (!dwarf_attr_integrate(variable, DW_AT_location, &attribute) &&
         !dwarf_attr_integrate(variable, DW_AT_const_value, &attribute))
         return XCTX_SOURCE_OPTIMIZED_OUT;
-    xctx__locate_within(place, &attribute, type.size, budget, &location);
+    locate_within(place, &attribute, type.size, budget, &location);
     enum xctx_source source = piece_read(place, &location, bytes, type.size);
     if (xctx__source_has_value(source))
         *ret_number = xctx__number_of(&type, bytes);
