@@ -261,7 +261,6 @@ enum xctx_source xctx__render(const struct place *place, Dwarf_Die *type, const 
         .out = rendering,
         .text = rendering->text,
         .elements = place->max_elements ? place->max_elements : XCTX__ELEMENTS,
-        .cxx = xctx__die_is_cxx(type),
         .follow = true,
     };
 

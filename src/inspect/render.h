@@ -64,7 +64,6 @@ struct render {
     unsigned elements; /* of an array or a string that are written */
     unsigned depth;
     unsigned steps;
-    bool cxx;
     bool follow;    /* references are followed: not those in structures */
     bool in_static; /* within a static member: those of its type are not gone into again */
     bool in_vector; /* its elements are numbers, even if they are of a byte */
@@ -75,13 +74,6 @@ struct character {
     unsigned width; /* in bytes: 1, 2, 4 */
     bool is_signed;
     char prefix; /* 'u', 'U', 'L' or 0 */
-};
-
-/* What a base type is, in short. */
-struct scalar {
-    unsigned encoding; /* DW_ATE_* */
-    uint64_t size;
-    const char *name;
 };
 
 /* To be asked for each value, member and element: damaged types can have more of them, in each other, than can ever be
@@ -117,7 +109,6 @@ bool xctx__render_base_supported(Dwarf_Die *type, uint64_t size);
 void xctx__render_enumeration(struct render *render, Dwarf_Die *type, const struct value *value);
 bool xctx__enumeration_is_signed(Dwarf_Die *type);
 void xctx__render_base(struct render *render, Dwarf_Die *type, const struct value *value);
-void xctx__render_integer(struct render *render, const uint8_t *bytes, uint64_t size, bool is_signed);
 void xctx__render_member_pointer(struct render *render, Dwarf_Die *type, const struct value *value);
 bool xctx__render_float(struct text *text, const uint8_t *bytes, uint64_t size, const char *name);
 

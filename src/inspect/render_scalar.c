@@ -28,7 +28,7 @@ static wide_bits wide(const uint8_t *bytes, uint64_t size, bool is_signed)
     return number;
 }
 
-void xctx__render_integer(struct render *render, const uint8_t *bytes, uint64_t size, bool is_signed)
+static void render_integer(struct render *render, const uint8_t *bytes, uint64_t size, bool is_signed)
 {
     wide_bits number = wide(bytes, size, is_signed);
     bool negative = is_signed && (number >> 127) != 0;
@@ -47,6 +47,12 @@ void xctx__render_integer(struct render *render, const uint8_t *bytes, uint64_t 
 }
 
 /* ---- base types ---- */
+
+/* What a base type is, in short. */
+struct scalar {
+    unsigned encoding; /* DW_ATE_* */
+    const char *name;
+};
 
 static struct scalar scalar_of(Dwarf_Die *type)
 {
@@ -94,7 +100,7 @@ static void render_bool(struct render *render, const struct value *value)
     if (number <= 1)
         xctx__text_string(render->text, number ? "true" : "false");
     else
-        xctx__render_integer(render, value->bytes, value->size, false);
+        render_integer(render, value->bytes, value->size, false);
 }
 
 void xctx__render_base(struct render *render, Dwarf_Die *type, const struct value *value)
@@ -114,7 +120,7 @@ void xctx__render_base(struct render *render, Dwarf_Die *type, const struct valu
         break;
     case DW_ATE_signed:
     case DW_ATE_signed_char:
-        xctx__render_integer(render, value->bytes, value->size, true);
+        render_integer(render, value->bytes, value->size, true);
         break;
     case DW_ATE_float:
         xctx__render_float(text, value->bytes, value->size, scalar.name);
@@ -126,7 +132,7 @@ void xctx__render_base(struct render *render, Dwarf_Die *type, const struct valu
         xctx__text_string(text, "i");
         break;
     default:
-        xctx__render_integer(render, value->bytes, value->size, false);
+        render_integer(render, value->bytes, value->size, false);
         break;
     }
 }
@@ -260,7 +266,7 @@ void xctx__render_enumeration(struct render *render, Dwarf_Die *type, const stru
     if (enumerators(&enumeration, exact_step, &search))
         return;
     if (!enumeration.is_flags) {
-        xctx__render_integer(render, value->bytes, value->size, enumeration.is_signed);
+        render_integer(render, value->bytes, value->size, enumeration.is_signed);
         return;
     }
     enumerators(&enumeration, flag_step, &search);
