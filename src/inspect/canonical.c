@@ -34,6 +34,23 @@ static void skip_blanks(struct parser *parser)
     parser->at += strspn(parser->at, " ");
 }
 
+/* The name of a type of numbers that gcc names at length, which a text begins with; NULL: none. */
+static const char *number_name(const char *text, size_t *ret_length)
+{
+    static const char *const names[][2] = {
+        {"long long unsigned int", "unsigned long long"}, {"long long int", "long long"},
+        {"long unsigned int", "unsigned long"},           {"long int", "long"},
+        {"short unsigned int", "unsigned short"},         {"short int", "short"},
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
+        *ret_length = strlen(names[i][0]);
+        if (strncmp(text, names[i][0], *ret_length) == 0 && !is_word(text[*ret_length]))
+            return names[i][1];
+    }
+    return NULL;
+}
+
 /* Goes beyond a mark, if it is next. */
 static bool take(struct parser *parser, const char *mark)
 {
@@ -361,11 +378,29 @@ static void rewrite(const char *from, bool (*parse)(struct parser *parser), stru
 
 void xctx__canonical_name(const char *name, struct text *text)
 {
-    /* Only template arguments can be written in several ways. */
-    if (strchr(name, '<'))
+    size_t length;
+    const char *number = number_name(name, &length);
+
+    /* Of other names only template arguments can be written in several ways. */
+    if (number && name[length] == '\0')
+        xctx__text_string(text, number);
+    else if (strchr(name, '<'))
         rewrite(name, parse_name, text);
     else
         xctx__text_string(text, name);
+}
+
+void xctx__canonical_numbers(const char *name, struct text *text)
+{
+    size_t length;
+
+    for (const char *at = name; *at; at += length) {
+        bool begins = at == name || !is_word(at[-1]);
+        const char *number = begins ? number_name(at, &length) : NULL;
+        if (!number)
+            length = 1;
+        xctx__text_add(text, number ? number : at, number ? strlen(number) : 1);
+    }
 }
 
 static bool parse_function(struct parser *parser)

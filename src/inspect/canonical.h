@@ -9,8 +9,11 @@
 
 #include "arena.h"
 
-/* Adds the name of a class, or of a function without its parameters. One that is not understood is added as it is. */
+/* Adds the name of a type, or of a function without its parameters. One that is not understood is added as it is. */
 void xctx__canonical_name(const char *name, struct text *text);
+
+/* Adds a text as it is, but for the types of numbers in it: "Box<unsigned long>" for "Box<long unsigned int>". */
+void xctx__canonical_numbers(const char *name, struct text *text);
 
 /* Adds the name of a function with its parameters. Likewise. */
 void xctx__canonical_function(const char *function, struct text *text);

@@ -2,12 +2,12 @@
 /* See function_name.h. */
 #include "function_name.h"
 
-#include <ctype.h>
 #include <dwarf.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "canonical.h"
 #include "demangle.h"
 #include "render.h"
 
@@ -46,33 +46,6 @@ static Dwarf_Die declaration_of(const Dwarf_Die *function)
     return die;
 }
 
-/* Adds a name as C++ has it: "Box<long>", where gcc says "Box<long int>". */
-static void add_name(const char *name, struct text *text)
-{
-    static const char *const names[][2] = {
-        {"long long unsigned int", "unsigned long long"}, {"long long int", "long long"},
-        {"long unsigned int", "unsigned long"},           {"long int", "long"},
-        {"short unsigned int", "unsigned short"},         {"short int", "short"},
-    };
-    const char *at = name;
-
-    while (*at) {
-        size_t i = 0, length = 0;
-        bool begins = at == name || !(isalnum((unsigned char)at[-1]) || at[-1] == '_');
-        for (; begins && i < sizeof(names) / sizeof(names[0]); i++) {
-            length = strlen(names[i][0]);
-            if (strncmp(at, names[i][0], length) == 0 && !isalnum((unsigned char)at[length]) && at[length] != '_')
-                break;
-        }
-        if (begins && i < sizeof(names) / sizeof(names[0])) {
-            xctx__text_string(text, names[i][1]);
-            at += length;
-        } else {
-            xctx__text_add(text, at++, 1);
-        }
-    }
-}
-
 static void add_scope(Dwarf_Die *scope, struct text *text)
 {
     const char *name = dwarf_diename(scope);
@@ -94,7 +67,7 @@ static void add_scope(Dwarf_Die *scope, struct text *text)
     }
     if (!name)
         return;
-    add_name(name, text);
+    xctx__canonical_numbers(name, text);
     xctx__text_string(text, "::");
 }
 
@@ -153,7 +126,7 @@ static const char *scoped_name(struct arena *arena, Dwarf_Die *function, const c
         add_scope(&scopes[i], &text);
     if (count > 0)
         free(scopes);
-    add_name(name, &text);
+    xctx__canonical_numbers(name, &text);
     const char *copy = xctx__arena_string(arena, text.bytes);
     xctx__text_destroy(&text);
     return copy;

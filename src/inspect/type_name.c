@@ -13,7 +13,6 @@
 #include "render.h"
 
 static void name_at(Dwarf_Die *type, bool has_type, unsigned depth, struct text *text);
-static void write_name(const char *name, struct text *text);
 
 /* ---- scopes ---- */
 
@@ -50,7 +49,7 @@ void xctx__type_scope(Dwarf_Die *die, struct text *text)
     for (int i = count - 1; i > 0; --i) {
         const char *name = scope_name(&scopes[i]);
         if (name) {
-            write_name(name, text);
+            xctx__canonical_name(name, text);
             xctx__text_string(text, "::");
         }
     }
@@ -59,39 +58,6 @@ void xctx__type_scope(Dwarf_Die *die, struct text *text)
 
 /* ---- names as gdb has them ---- */
 
-static bool in_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-/* The short name of a type that gcc names at length, which a text begins with; NULL: none. */
-static const char *short_name(const char *text, size_t *ret_length)
-{
-    static const char *const names[][2] = {
-        {"long long unsigned int", "unsigned long long"}, {"long long int", "long long"},
-        {"long unsigned int", "unsigned long"},           {"long int", "long"},
-        {"short unsigned int", "unsigned short"},         {"short int", "short"},
-    };
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
-        *ret_length = strlen(names[i][0]);
-        if (strncmp(text, names[i][0], *ret_length) == 0 && !in_word(text[*ret_length]))
-            return names[i][1];
-    }
-    return NULL;
-}
-
-static void write_name(const char *name, struct text *text)
-{
-    size_t length = 0;
-    const char *other = short_name(name, &length);
-
-    if (other && name[length] == '\0')
-        xctx__text_string(text, other);
-    else
-        xctx__canonical_name(name, text);
-}
-
 void xctx__type_qualified(Dwarf_Die *die, struct text *text)
 {
     const char *name = xctx__die_name(die);
@@ -99,7 +65,7 @@ void xctx__type_qualified(Dwarf_Die *die, struct text *text)
     if (dwarf_tag(die) != DW_TAG_base_type && xctx__die_is_cxx(die))
         xctx__type_scope(die, text);
     if (name)
-        write_name(name, text);
+        xctx__canonical_name(name, text);
 }
 
 /* ---- the base ---- */
