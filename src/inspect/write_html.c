@@ -46,6 +46,16 @@ void xctx__html_text(struct sink *sink, const char *text)
     xctx__html_bytes(sink, text, strlen(text));
 }
 
+void xctx__html_at(struct sink *sink, const xctx_frame *frame)
+{
+    if (!frame->file)
+        return;
+    xctx__sink_string(sink, " at ");
+    xctx__html_text(sink, xctx__base_name(frame->file));
+    if (frame->line > 0)
+        xctx__sink_format(sink, ":%" PRIu32, frame->line);
+}
+
 /* <span class="...">text</span> */
 static void span(struct sink *sink, const char *class, const char *text)
 {
@@ -350,12 +360,7 @@ static void write_title(struct sink *sink, xctx_report *const reports[], size_t 
         xctx__sink_format(sink, "%zu threads", count);
     } else if (frame && frame->function) {
         xctx__html_text(sink, frame->function);
-        if (frame->file) {
-            xctx__sink_string(sink, " at ");
-            xctx__html_text(sink, xctx__base_name(frame->file));
-            if (frame->line > 0)
-                xctx__sink_format(sink, ":%" PRIu32, frame->line);
-        }
+        xctx__html_at(sink, frame);
     } else {
         write_thread_name(sink, reports[0]);
     }

@@ -17,6 +17,9 @@ extern const char *const xctx__html_policy;
 void xctx__html_text(struct sink *sink, const char *text);
 void xctx__html_bytes(struct sink *sink, const char *text, size_t size);
 
+/* Writes " at add.c:15": where a frame is in the source, if that is known. */
+void xctx__html_at(struct sink *sink, const xctx_frame *frame);
+
 /* Writes a value; structures and arrays of them as lists that fold out. */
 void xctx__html_value(struct sink *sink, const char *value);
 

@@ -146,12 +146,7 @@ static void write_place(struct sink *sink, const xctx_report *report)
         xctx__sink_string(sink, "<span class=\"fn\">");
         xctx__html_text(sink, frame->function ? frame->function : "??");
         xctx__sink_string(sink, "</span>");
-        if (frame->file) {
-            xctx__sink_string(sink, " at ");
-            xctx__html_text(sink, xctx__base_name(frame->file));
-            if (frame->line > 0)
-                xctx__sink_format(sink, ":%" PRIu32, frame->line);
-        }
+        xctx__html_at(sink, frame);
     } else {
         xctx__sink_string(sink, "no call stack");
     }
