@@ -50,6 +50,11 @@ void xctx__decode_unlock(void)
     pthread_setcancelstate(state, &state);
 }
 
+static bool covers(const struct module *module, uint64_t address)
+{
+    return address >= module->start && address < module->end;
+}
+
 /* ---- reading the list ---- */
 
 struct walk {
@@ -82,8 +87,7 @@ static void read_id(const struct dl_phdr_info *info, struct module *module)
     for (int i = 0; i < info->dlpi_phnum && module->id.size == 0; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uint64_t address = info->dlpi_addr + segment->p_vaddr;
-        if (segment->p_type == PT_NOTE && address >= module->start && address < module->end &&
-            segment->p_memsz <= module->end - address)
+        if (segment->p_type == PT_NOTE && covers(module, address) && segment->p_memsz <= module->end - address)
             xctx__build_id_find((const uint8_t *)address, segment->p_memsz, &module->id);
     }
 }
@@ -126,7 +130,7 @@ static void add_module(struct walk *walk, const struct dl_phdr_info *info)
     if (new.start >= new.end)
         return;
     read_id(info, &new);
-    new.vdso = vdso >= new.start &&vdso < new.end;
+    new.vdso = covers(&new, vdso);
     new.program = walk->first;
     walk->first = false;
     path_of(info, &new, path, sizeof(path));
@@ -154,7 +158,7 @@ static void add_module(struct walk *walk, const struct dl_phdr_info *info)
         module->born = walk->modules->epoch + 1;
         walk->changed = true;
     }
-    if (linker >= module->start && linker < module->end)
+    if (covers(module, linker))
         walk->linker = module;
     module->next = NULL;
     *walk->end = module;
@@ -260,11 +264,6 @@ static void refresh(struct modules *modules)
 static bool is_in(const struct module *module, uint64_t epoch)
 {
     return module->born <= epoch && epoch < module->died;
-}
-
-static bool covers(const struct module *module, uint64_t address)
-{
-    return address >= module->start && address < module->end;
 }
 
 /* The module at an address for a snapshot of an epoch. *ret_unknown: it cannot be told. */

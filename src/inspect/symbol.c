@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "canonical.h"
 #include "modules.h"
 #include "render.h"
@@ -222,15 +223,6 @@ const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *funct
     return name;
 }
 
-static bool entry_of(Dwarf_Die *function, Dwarf_Addr *ret_entry)
-{
-    Dwarf_Addr base;
-    Dwarf_Addr end;
-
-    /* One in several parts begins with the first of them. */
-    return dwarf_entrypc(function, ret_entry) == 0 || dwarf_ranges(function, 0, &base, ret_entry, &end) > 0;
-}
-
 /* The function that debug information knows at an address of code. */
 static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_function, uint64_t *ret_start)
 {
@@ -247,7 +239,7 @@ static bool function_at(Dwfl_Module *module, uint64_t address, Dwarf_Die *ret_fu
         return false;
     int nested_count = dwarf_getscopes_die(&innermost, &nested);
     for (int i = 0; i < nested_count && !found; ++i) {
-        found = dwarf_tag(&nested[i]) == DW_TAG_subprogram && entry_of(&nested[i], &entry);
+        found = dwarf_tag(&nested[i]) == DW_TAG_subprogram && xctx__function_entry(&nested[i], &entry);
         if (found) {
             *ret_function = nested[i];
             *ret_start = entry + bias;
