@@ -56,6 +56,8 @@ int xctx__frames_read(xctx_report *report, const struct memory *memory, const st
 int xctx__locals_read(xctx_report *report, struct frame *frame, const struct place *place, Dwarf_Die *scopes, int count,
                       const xctx_inspect_options *options);
 
+/* ---- secrets.c ---- */
+
 /* What hides secrets in a core file: the parts of memory that hold values marked secret, and which registers do. The
    registers are bits by DWARF number of the innermost frame. Makes the blanks in `arena`. Returns 0 or -ENOMEM. */
 struct secrets {
@@ -68,9 +70,5 @@ int xctx__secrets_find(const xctx_snapshot *snapshot, struct arena *arena, struc
 /* Those of its frames alone, without static variables: these are the same for a snapshot's parents. */
 int xctx__secrets_of_frames(const xctx_snapshot *snapshot, const xctx_inspect_options *options, struct arena *arena,
                             struct secrets *ret_secrets);
-
-/* The thread's state, in words: for all writers. */
-const char *xctx__rounding_name(int mode);
-const char *xctx__policy_name(int policy);
 
 #endif

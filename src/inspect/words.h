@@ -36,6 +36,10 @@ const char *xctx__capture_name(unsigned captured, unsigned index);
 /* Likewise of floating-point exceptions. */
 const char *xctx__fp_exception_name(int exceptions, unsigned index);
 
+/* "to-nearest" of FE_TONEAREST, "other" of SCHED_OTHER; "unknown" of what has no name. */
+const char *xctx__rounding_name(int mode);
+const char *xctx__policy_name(int policy);
+
 /* "2026-11-22T11:20:33.123456789Z" of nanoseconds since 1970. */
 const char *xctx__time_text(int64_t time, char buffer[XCTX__TIME]);
 

@@ -12,7 +12,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "report_internal.h"
 #include "words.h"
 #include "write.h"
 
