@@ -18,9 +18,6 @@
 #include "core/note.h"
 #include "core_file.h"
 
-#define KNOWN_CAPTURE                                                                                                  \
-    (XCTX_CAPTURE_STACK | XCTX_CAPTURE_LOCALS | XCTX_CAPTURE_REGISTERS | XCTX_CAPTURE_STATE | XCTX_CAPTURE_FPU)
-
 static xctx_snapshot *create(struct opened *opened)
 {
     xctx_snapshot *snapshot = xctx__snapshot_create(XCTX_CAPTURE_FPU, 0);
@@ -121,9 +118,9 @@ static void take_foreign(struct opened *opened, const struct file_thread *thread
 
 /* ---- the library's own note ---- */
 
-/* Reading one: the snapshot that records are about, and its variables so far. */
 enum { BLANKS_MOST = 65536 }; /* of a snapshot */
 
+/* Reading one: the snapshot that records are about, and its variables so far. */
 struct reading {
     struct opened *opened;
     xctx_snapshot *first;
@@ -167,7 +164,7 @@ static int begin_snapshot(struct reading *reading, struct bytes content)
             return -ENOMEM;
         reading->last->parent = snapshot;
     }
-    snapshot->captured |= head.captured & KNOWN_CAPTURE;
+    snapshot->captured |= head.captured & XCTX_CAPTURE_ALL; /* a later version may know more */
     if (head.bits & CORE_INTERRUPTED)
         snapshot->bits |= SNAPSHOT_INTERRUPTED;
     if (head.bits & CORE_CHAIN_CUT)

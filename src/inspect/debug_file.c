@@ -167,7 +167,7 @@ static int find_by_link(const struct search *search, const char *link)
     return fd;
 }
 
-/* The file that the debug information `from` shares parts with. */
+/* The file that a module's debug information shares parts with, by the name that it has there. */
 static int find_shared(struct search *search, Dwfl_Module *dwfl_module, const char *name)
 {
     Dwarf_Addr bias;

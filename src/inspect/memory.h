@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory as a report sees it. An address is looked for in the captured stack, then in the read-only contents of
- * modules' files, then in the other contents of a core file, then, if that is allowed, in this process as it is now.
+ * Memory as a report sees it. An address is looked for in the captured stack, then in the core file that the snapshot
+ * came from, then in the read-only contents of modules' files, then, if that is allowed, in this process as it is now.
  */
 #ifndef XCTX_INSPECT_MEMORY_H
 #define XCTX_INSPECT_MEMORY_H
