@@ -158,10 +158,12 @@ static bool copy(int from, int to)
     off_t at = 0;
 
     while ((got = pread(from, bytes, sizeof(bytes), at)) > 0) {
-        for (ssize_t done = 0, put; done<got; done += put> 0 ? put : 0) {
-            put = write(to, bytes + done, (size_t)(got - done));
+        ssize_t done = 0;
+        while (done < got) {
+            ssize_t put = write(to, bytes + done, (size_t)(got - done));
             if (put <= 0 && errno != EINTR)
                 return false;
+            done += put > 0 ? put : 0;
         }
         at += got;
     }
