@@ -9,6 +9,8 @@
 #include <fenv.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <xctx/inspect.h>
 
@@ -327,6 +329,46 @@ static inline size_t count_of(const char *text, const char *part)
     for (const char *at = text; (at = strstr(at, part)); at += strlen(part))
         count++;
     return count;
+}
+
+static inline void save(const struct written *written, const char *path)
+{
+    FILE *file = fopen(path, "w");
+
+    CHECK(file);
+    CHECK(fwrite(written->bytes, 1, written->size, file) == written->size && fclose(file) == 0);
+}
+
+/* Has a program of tests/tools judge what was written, by a schema if there is one. Returns its exit status; 77: it
+   cannot run here. */
+static inline int judge(const struct written *written, const char *program, const char *schema)
+{
+    char path[] = "/tmp/xctx-report-XXXXXX";
+    int fd = mkstemp(path);
+    int status = 0;
+
+    CHECK(fd >= 0 && close(fd) == 0);
+    save(written, path);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("python3", "python3", program, schema ? schema : path, schema ? path : (char *)NULL, (char *)NULL);
+        _exit(77);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    CHECK(unlink(path) == 0);
+    return WEXITSTATUS(status);
+}
+
+/* The same, which has to find it good; frees it. */
+static inline void check_judged(struct written written, const char *program, const char *schema)
+{
+    int status = judge(&written, program, schema);
+
+    free(written.bytes);
+    if (status == 77)
+        skip();
+    assert_int_equal(status, 0);
 }
 
 #endif

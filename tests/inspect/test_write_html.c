@@ -3,48 +3,14 @@
  * Reports as pages. Called as `PROGRAM --pages DIR` it tests nothing and writes pages to look at, for
  * scripts/check-html.
  */
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "inspect/write_html.h"
 #include "report_support.h"
 
-static void save(const struct written *written, const char *path)
-{
-    FILE *file = fopen(path, "w");
-
-    CHECK(file);
-    CHECK(fwrite(written->bytes, 1, written->size, file) == written->size && fclose(file) == 0);
-}
-
-/* Has tests/tools/check_page.py judge a page. Returns its exit status; 77: it cannot run here. */
-static int judge(const struct written *page)
-{
-    char path[] = "/tmp/xctx-page-XXXXXX";
-    int fd = mkstemp(path);
-    int status = 0;
-
-    CHECK(fd >= 0 && close(fd) == 0);
-    save(page, path);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        execlp("python3", "python3", XCTX_TEST_SOURCE_DIR "/tests/tools/check_page.py", path, (char *)NULL);
-        _exit(77);
-    }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-    CHECK(unlink(path) == 0);
-    return WEXITSTATUS(status);
-}
+static const char judging[] = XCTX_TEST_SOURCE_DIR "/tests/tools/check_page.py";
 
 static void check_sound(struct written page)
 {
-    int status = judge(&page);
-
-    free(page.bytes);
-    if (status == 77)
-        skip();
-    assert_int_equal(status, 0);
+    check_judged(page, judging, NULL);
 }
 
 /* ---- pages ---- */
@@ -83,7 +49,7 @@ TEST(page_that_is_not_sound_is_found_out)
 
     assert_non_null(script);
     script[9] = ' ';
-    int status = judge(&page);
+    int status = judge(&page, judging, NULL);
     free(page.bytes);
     if (status == 77)
         skip();

@@ -1,38 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Reports as JSON: what docs/report-schema.json says, and what of it only a person can say. */
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "report_support.h"
 
-/* Has tests/tools/check_report_schema.py judge what was written. Returns its exit status; 77: it cannot run here. */
-static int judge(const struct written *written)
-{
-    char path[] = "/tmp/xctx-report-XXXXXX";
-    int fd = mkstemp(path);
-    int status = 0;
-
-    CHECK(fd >= 0 && write(fd, written->bytes, written->size) == (ssize_t)written->size && close(fd) == 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        execlp("python3", "python3", XCTX_TEST_SOURCE_DIR "/tests/tools/check_report_schema.py",
-               XCTX_TEST_SOURCE_DIR "/docs/report-schema.json", path, (char *)NULL);
-        _exit(77);
-    }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-    CHECK(unlink(path) == 0);
-    return WEXITSTATUS(status);
-}
+static const char judging[] = XCTX_TEST_SOURCE_DIR "/tests/tools/check_report_schema.py";
+static const char schema[] = XCTX_TEST_SOURCE_DIR "/docs/report-schema.json";
 
 static void check_valid(struct written written)
 {
-    int status = judge(&written);
-
-    free(written.bytes);
-    if (status == 77)
-        skip();
-    assert_int_equal(status, 0);
+    check_judged(written, judging, schema);
 }
 
 TEST(json_of_a_report_is_as_the_schema_says)
@@ -91,7 +66,7 @@ TEST(json_that_is_not_as_the_schema_says_is_refused)
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct written written = {(char *)(uintptr_t)wrong[i], strlen(wrong[i])};
-        int status = judge(&written);
+        int status = judge(&written, judging, schema);
         if (status == 77)
             skip();
         assert_int_equal(status, 1);
