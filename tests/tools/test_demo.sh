@@ -4,39 +4,12 @@
 # tests/tools/test_demo.sh XCTX: does `xctx demo` count what is in files, on their own account, and say what is wrong
 # with files that it cannot take. Writes a line "ok NAME" or "not ok NAME: WHY" for each test; the exit status is 0 if
 # all are ok.
-set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
-
-xctx=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-name=
-
-begin() {
-    name=$1
-    why=
-}
-
-# is WHAT WANTED ACTUAL
-is() {
-    [ "$2" = "$3" ] || why+="$1 is '$3', not '$2'; "
-}
-
-end() {
-    if [ -z "$why" ]; then
-        echo "ok $name"
-    else
-        echo "not ok $name: ${why//$'\n'/ | }"
-        failures=$((failures + 1))
-    fi
-}
+# shellcheck source=tests/tools/support.sh
+source "$(dirname "$0")/support.sh"
 
 # demo ARGUMENT...: sets output, errors and status.
 demo() {
-    output=$("$xctx" demo "$@" 2>"$work/stderr" </dev/null)
-    status=$?
-    errors=$(cat "$work/stderr")
+    call demo "$@"
 }
 
 # Bytes, lines, words and the longest line of all these files, as the row of the summary has them without commas.
