@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Contexts that carry snapshots: who gets which, what variables they have, and the way from thread to thread. */
-#include <spawn.h>
-
 #include "../support/counted.h"
 #include "../support/threads.h"
 #include "capture_support.h"
@@ -129,6 +127,32 @@ TEST(snapshot_taken_in_a_carrying_context_has_that_as_its_parent)
     xctx_unref(copy);
     assert_int_equal(xctx_snapshot_captured(xctx_snapshot_parent(xctx_snapshot_of(second))), XCTX_CAPTURE_STACK);
     xctx_unref(second);
+}
+
+static int clones;
+
+static void *clone_counting(void *value)
+{
+    clones++;
+    return value;
+}
+
+static XCTX_VAR_DEFINE(flowing, .flow = XCTX_FLOW_CLONE, .clone = clone_counting);
+
+TEST(copy_after_a_snapshot_clones_what_flows_by_cloning)
+{
+    xctx_context *context = xctx_new();
+    assert_int_equal(xctx_enter(context), 0);
+    assert_int_equal(xctx_var_set(&flowing, &clones, NULL), 0);
+    xctx_snapshot *snapshot = xctx_snapshot_take(0);
+    clones = 0;
+    for (int i = 1; i <= 3; i++) {
+        xctx_unref(xctx_copy_current());
+        assert_int_equal(clones, i);
+    }
+    xctx_snapshot_unref(snapshot);
+    assert_int_equal(xctx_exit(context), 0);
+    xctx_unref(context);
 }
 
 /* ---- where the caller is ---- */
@@ -548,114 +572,7 @@ TEST(threads_that_ask_for_the_context_at_once_get_the_same_one)
     assert_int_equal(counted_refs(xctx_var_get(&counted)), 1);
 }
 
-/* ---- the environment ---- */
-
-enum { CAPTURE_BASE = 64 };
-
-/* Runs this program anew with XCTX_CAPTURE set; its status is CAPTURE_BASE and the default capture that it found. What
-   it writes to standard error is put into `text`. */
-static unsigned default_with(const char *wish, char *text, size_t size)
+int main(void)
 {
-    static char variable[256];
-    char *arguments[] = {(char *)"child", (char *)"--print-default", NULL};
-    char *environment[] = {variable, NULL};
-    posix_spawn_file_actions_t actions;
-    int ends[2], status;
-    size_t used = 0;
-    pid_t child;
-
-    snprintf(variable, sizeof(variable), "XCTX_CAPTURE%s%s", wish ? "=" : "_NOT=", wish ? wish : "");
-    CHECK(pipe(ends) == 0);
-    CHECK(posix_spawn_file_actions_init(&actions) == 0);
-    CHECK(posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO) == 0);
-    CHECK(posix_spawn_file_actions_addclose(&actions, ends[0]) == 0);
-    CHECK(posix_spawn(&child, "/proc/self/exe", &actions, NULL, arguments, environment) == 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    for (ssize_t got; used < size - 1 && (got = read(ends[0], text + used, size - 1 - used)) > 0;)
-        used += (size_t)got;
-    text[used] = '\0';
-    close(ends[0]);
-    while (waitpid(child, &status, 0) < 0)
-        CHECK(errno == EINTR);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) >= CAPTURE_BASE);
-    return (unsigned)WEXITSTATUS(status) - CAPTURE_BASE;
-}
-
-static int clones;
-
-static void *clone_counting(void *value)
-{
-    clones++;
-    return value;
-}
-
-static XCTX_VAR_DEFINE(flowing, .flow = XCTX_FLOW_CLONE, .clone = clone_counting);
-
-TEST(copy_after_a_snapshot_clones_what_flows_by_cloning)
-{
-    xctx_context *context = xctx_new();
-    assert_int_equal(xctx_enter(context), 0);
-    assert_int_equal(xctx_var_set(&flowing, &clones, NULL), 0);
-    xctx_snapshot *snapshot = xctx_snapshot_take(0);
-    clones = 0;
-    for (int i = 1; i <= 3; i++) {
-        xctx_unref(xctx_copy_current());
-        assert_int_equal(clones, i);
-    }
-    xctx_snapshot_unref(snapshot);
-    assert_int_equal(xctx_exit(context), 0);
-    xctx_unref(context);
-}
-
-TEST(environment_says_what_is_captured_at_the_start)
-{
-    static const struct {
-        const char *wish;
-        unsigned capture;
-    } cases[] = {
-        {NULL, 0},
-        {"", 0},
-        {"stack", XCTX_CAPTURE_STACK},
-        {"locals", XCTX_CAPTURE_LOCALS},
-        {"registers", XCTX_CAPTURE_REGISTERS},
-        {"state", XCTX_CAPTURE_STATE},
-        {"fpu", XCTX_CAPTURE_FPU},
-        {"all", XCTX_CAPTURE_ALL},
-        {"stack,state", XCTX_CAPTURE_STACK | XCTX_CAPTURE_STATE},
-        {",,fpu,,stack,", XCTX_CAPTURE_FPU | XCTX_CAPTURE_STACK},
-        {"stack,stack", XCTX_CAPTURE_STACK},
-        {" stack , fpu ", XCTX_CAPTURE_FPU | XCTX_CAPTURE_STACK},
-    };
-    char text[1024];
-
-    if (emulated())
-        skip(); /* the program cannot be run by its name */
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(default_with(cases[i].wish, text, sizeof(text)), cases[i].capture);
-        assert_string_equal(text, "");
-    }
-}
-
-TEST(name_that_is_not_known_is_complained_of_once_and_the_others_are_used)
-{
-    char text[1024];
-
-    if (emulated())
-        skip(); /* the program cannot be run by its name */
-    assert_int_equal(default_with("stack,stak,fpu,Locals", text, sizeof(text)), XCTX_CAPTURE_STACK | XCTX_CAPTURE_FPU);
-    assert_non_null(strstr(text, "xctx: XCTX_CAPTURE: \"stak\""));
-    assert_null(strstr(text, "Locals"));
-    assert_ptr_equal(strchr(text, '\n'), strrchr(text, '\n'));
-    assert_int_equal(default_with("stackx", text, sizeof(text)), 0);
-    assert_non_null(strstr(text, "\"stackx\""));
-    assert_int_equal(default_with("stac", text, sizeof(text)), 0);
-    assert_int_equal(default_with("stack state", text, sizeof(text)), XCTX_CAPTURE_STACK | XCTX_CAPTURE_STATE);
-}
-
-int main(int argc, char **argv)
-{
-    if (argc > 1 && strcmp(argv[1], "--print-default") == 0)
-        return CAPTURE_BASE + (int)xctx_default_capture();
     return test_main("contexts with snapshots");
 }
