@@ -5,9 +5,11 @@
  *
  * A context variable is secret if its options say so (xctx_var_options.secret) or its name is marked here; a local
  * variable if it, its type, or its function is marked. Their values are not written out, nor are the bytes that hold
- * them, by any function of libxctx and libxctx-inspect that writes reports and core files. What is known of locals
- * comes from debug information: where that is missing, a marked function is known by its symbol, and nothing of its
- * frame is written.
+ * them, by any function of libxctx and libxctx-inspect that writes reports and core files. Of a context variable these
+ * are the bytes that its value points to, secret_size of them or a text up to its NUL, in static memory or on a
+ * captured stack; a value of a snapshot, or of one of its parents, hides them in all that is written. What is known of
+ * locals comes from debug information: where that is missing, a marked function is known by its symbol, and nothing of
+ * its frame is written.
  *
  * Since 0.1.
  */

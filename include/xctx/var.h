@@ -77,8 +77,10 @@ typedef struct xctx_var_options {
     int (*decode)(const void *data, size_t size, void **ret_value);
     /** What copying a context does with the variable. */
     enum xctx_flow flow;
-    /** Not 0: no report and no file shows the value: redact.h. Since 0.1. */
+    /** Not 0: no report and no file shows the value, nor the bytes that it points to: redact.h. Since 0.1. */
     uint32_t secret;
+    /** How many bytes a secret value points to; 0: they are a text, and end with its NUL. Since 0.1. */
+    size_t secret_size;
 } xctx_var_options;
 
 /** A context variable. Defined by XCTX_VAR_DEFINE or made by xctx_var_create(); its fields are the library's. */

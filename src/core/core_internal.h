@@ -52,6 +52,20 @@ struct core_request {
    Exported for libxctx-inspect. */
 XCTX_API int xctx__core_write(const struct core_request *request);
 
+/* ---- hidden.c: what the values of secret context variables point to ---- */
+
+struct core_hidden {
+    uint64_t address; /* the value: as good as any number */
+    uint64_t size;    /* in bytes; 0: a text, up to its NUL */
+};
+
+bool xctx__core_var_is_secret(const xctx_var *var);
+
+/* Calls `each` for what is hidden of a snapshot of this process and its parents, until it returns something else than
+   0, and returns that. Exported for libxctx-inspect. */
+XCTX_API int xctx__core_hidden_each(const xctx_snapshot *snapshot,
+                                    int (*each)(const struct core_hidden *hidden, void *user), void *user);
+
 /* ---- variables.c ---- */
 
 struct map;
@@ -134,7 +148,8 @@ struct core_layout {
     struct core_buffer modules; /* records CORE_MODULE */
     struct core_buffer cuts;    /* records CORE_CUT */
     struct core_buffer auxv;
-    uint64_t data; /* bytes of parts that are not captured */
+    struct core_buffer hidden; /* struct core_hidden, all different */
+    uint64_t data;             /* bytes of parts that are not captured */
 };
 
 /* Finds everything that goes into the core but for the notes. 0 or -ENOMEM. */
@@ -153,6 +168,18 @@ void xctx__core_add(struct core_layout *layout, const struct core_part *part);
 /* modules.c: adds what debuggers want of programs and libraries: their data, first pages, and ld.so's list. */
 void xctx__core_add_modules(struct core_layout *layout);
 
+/* hidden.c: finds what secret values of all snapshots point to. */
+void xctx__core_find_hidden(struct core_layout *layout);
+
+/* Overwrites that with zeros, in bytes that were at `address`. *goes_on_at: where a text goes on that the bytes before
+   these did not end; 0: none does. Before xctx__core_blank(), whose zeros are no end of a text. */
+void xctx__core_hide(const struct core_layout *layout, uint64_t address, uint8_t *bytes, size_t size,
+                     uint64_t *goes_on_at);
+
+/* Appends an xctx_core_blank for each: what a reader of that snapshot finds zeros for. */
+void xctx__core_hidden_blanks(const struct core_layout *layout, const xctx_snapshot *snapshot,
+                              struct core_buffer *blanks);
+
 /* ---- notes.c ---- */
 
 /* Builds all notes. 0 or -ENOMEM. */
@@ -167,6 +194,9 @@ static inline const xctx_snapshot *xctx__core_whole(const xctx_snapshot *snapsho
 {
     return snapshot->whole ? snapshot->whole : snapshot;
 }
+
+/* Overwrites what one blank covers of bytes that were at `address` with zeros. */
+void xctx__core_blank_range(xctx_core_blank blank, uint64_t address, uint8_t *bytes, size_t size);
 
 /* Overwrites what is secret of bytes that were at `address` with zeros. `stack`: of that snapshot's stack, else NULL.
  */

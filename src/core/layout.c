@@ -176,8 +176,9 @@ int xctx__core_layout(struct core_layout *layout)
         xctx__core_self_open(&layout->self);
     find_mappings(layout);
     xctx__core_add_modules(layout);
+    xctx__core_find_hidden(layout);
     return layout->parts.failed || layout->mappings.failed || layout->paths.failed || layout->modules.failed ||
-                   layout->cuts.failed || layout->auxv.failed || layout->line.failed
+                   layout->cuts.failed || layout->auxv.failed || layout->line.failed || layout->hidden.failed
                ? -ENOMEM
                : 0;
 }
@@ -193,4 +194,5 @@ void xctx__core_layout_release(struct core_layout *layout)
     xctx__core_release(&layout->modules);
     xctx__core_release(&layout->cuts);
     xctx__core_release(&layout->auxv);
+    xctx__core_release(&layout->hidden);
 }

@@ -38,7 +38,7 @@ enum core_record_kind {
     CORE_STACK = 5,     /* a struct core_stack and its bytes; of parents. A thread's own has a PT_LOAD */
     CORE_FPU = 6,       /* 64 bits with the type of a note (NT_FPREGSET, ...), and its content; of parents */
     CORE_VARIABLE = 7,  /* struct core_variable, its name with a final NUL, its text with a final NUL */
-    CORE_BLANKS = 8,    /* struct core_blanked, each: bytes of its stack that were secret, and are zeros here */
+    CORE_BLANKS = 8, /* struct core_blanked, each: bytes of its stack, and of memory, that were secret, and are zeros */
     /* of XCTX_NOTE_PROCESS */
     CORE_MODULE = 16,    /* struct core_module_id, its build-id, its path with a final NUL */
     CORE_REDACTION = 17, /* a 32-bit enum xctx_redact, the pattern with a final NUL */

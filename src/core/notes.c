@@ -76,12 +76,12 @@ static void record(struct core_buffer *buffer, uint32_t kind, const void *conten
 
 /* ---- secrets ---- */
 
-static void blank_range(const xctx_core_blank *blank, uint64_t address, uint8_t *bytes, size_t size)
+void xctx__core_blank_range(xctx_core_blank blank, uint64_t address, uint8_t *bytes, size_t size)
 {
     uint64_t end = address + size;
-    uint64_t from = blank->address > address ? blank->address : address;
-    uint64_t blank_end = blank->address + blank->size;
-    uint64_t to = blank_end < blank->address || blank_end > end ? end : blank_end;
+    uint64_t from = blank.address > address ? blank.address : address;
+    uint64_t blank_end = blank.address + blank.size;
+    uint64_t to = blank_end < blank.address || blank_end > end ? end : blank_end;
 
     if (from < to)
         memset(bytes + (from - address), 0, to - from);
@@ -107,12 +107,12 @@ void xctx__core_blank(const struct core_request *request, const xctx_snapshot *s
                       size_t size)
 {
     for (size_t i = 0; i < request->blank_count; i++)
-        blank_range(&request->blanks[i], address, bytes, size);
+        xctx__core_blank_range(request->blanks[i], address, bytes, size);
     for (size_t i = 0; i < request->secret_count; i++) {
         const struct core_secrets *secrets = &request->secrets[i];
         bool is_secret = applies(request, secrets, stack);
         for (size_t j = 0; is_secret && j < secrets->count; j++)
-            blank_range(&secrets->blanks[j], address, bytes, size);
+            xctx__core_blank_range(secrets->blanks[j], address, bytes, size);
     }
 }
 
@@ -279,6 +279,7 @@ static void note_tls(const struct xctx__registers *registers, struct core_buffer
 /* ---- the library's own ---- */
 
 struct writing {
+    const struct core_layout *layout;
     const struct core_request *request;
     struct core_buffer *notes;
     bool raw;
@@ -315,18 +316,13 @@ static bool append_formatted(struct core_buffer *notes, const xctx_var *var, voi
     return true;
 }
 
-static bool is_secret(const xctx_var *var)
-{
-    return var->options_.secret || xctx__redacted(XCTX_REDACT_VARIABLE, var->name_);
-}
-
 static int write_variable(uint32_t id, void *word, bool is_cell, void *user)
 {
     const struct writing *writing = user;
     struct core_buffer *notes = writing->notes;
     const xctx_var *var = xctx__var_at(id);
     void *value = xctx__var_unwrap(var, word);
-    bool secret = is_secret(var);
+    bool secret = xctx__core_var_is_secret(var);
     struct core_variable variable = {.name_size = (uint32_t)strlen(var->name_) + 1};
 
     (void)is_cell;
@@ -356,15 +352,16 @@ static void append_blank(struct core_buffer *notes, const xctx_snapshot *whole, 
         xctx__core_append(notes, &blanked, sizeof(blanked));
 }
 
-/* What is zeros in a snapshot's stack: a reader must not take it for values. */
+/* What is zeros in a snapshot's stack, and what secret values point to: a reader must not take it for values. */
 static void record_blanks(const struct writing *writing, const xctx_snapshot *snapshot)
 {
     const struct core_request *request = writing->request;
     const xctx_snapshot *whole = xctx__core_whole(snapshot);
     size_t begin = xctx__core_record_begin(writing->notes, CORE_BLANKS);
 
-    for (uint32_t i = 0; i < whole->blank_count; i++)
-        append_blank(writing->notes, whole, xctx__snapshot_blank(whole, i));
+    if (whole->blank_count > 0)
+        xctx__core_append(writing->notes, whole->blanks, whole->blank_count * sizeof(struct core_blanked));
+    xctx__core_hidden_blanks(writing->layout, snapshot, writing->notes);
     for (size_t i = 0; i < request->blank_count; i++)
         append_blank(writing->notes, whole, request->blanks[i]);
     for (size_t i = 0; i < request->secret_count; i++) {
@@ -409,6 +406,7 @@ static void record_parent(const struct writing *writing, const xctx_snapshot *pa
     size_t fpu = shown_fpu(writing->request, parent);
     size_t size = 0;
     uint32_t last = 0;
+    uint64_t goes_on_at = 0;
 
     record_snapshot(writing, parent);
     if (whole->stack_size > 0 && whole->stack) {
@@ -417,6 +415,7 @@ static void record_parent(const struct writing *writing, const xctx_snapshot *pa
         uint8_t *bytes = xctx__core_reserve(writing->notes, whole->stack_size);
         if (bytes) {
             memcpy(bytes, whole->stack, whole->stack_size);
+            xctx__core_hide(writing->layout, whole->stack_address, bytes, whole->stack_size, &goes_on_at);
             xctx__core_blank(writing->request, parent, whole->stack_address, bytes, whole->stack_size);
         }
         xctx__core_record_end(writing->notes, begin);
@@ -493,7 +492,7 @@ int xctx__core_notes(struct core_layout *layout, struct core_buffer *notes)
 {
     const struct core_request *request = layout->request;
     /* The texts of an opened file are texts already. */
-    struct writing writing = {request, notes, request->flags & XCTX_CORE_RAW && !layout->file};
+    struct writing writing = {layout, request, notes, request->flags & XCTX_CORE_RAW && !layout->file};
 
     for (size_t i = 0; i < request->count; i++) {
         const xctx_snapshot *snapshot = request->snapshots[i];

@@ -82,7 +82,9 @@ static void read_memory(const struct core_self *self, uint64_t address, uint8_t 
     }
 }
 
-static void put_part(struct output *output, const struct core_layout *layout, const struct core_part *part)
+/* *goes_on_at: see xctx__core_hide(); what is secret may go on in the next part. */
+static void put_part(struct output *output, const struct core_layout *layout, const struct core_part *part,
+                     uint64_t *goes_on_at)
 {
     size_t size = 0;
 
@@ -93,6 +95,7 @@ static void put_part(struct output *output, const struct core_layout *layout, co
             memcpy(bytes, part->bytes + done, size);
         else
             read_memory(&layout->self, part->address + done, bytes, size);
+        xctx__core_hide(layout, part->address + done, bytes, size, goes_on_at);
         xctx__core_blank(layout->request, part->stack, part->address + done, bytes, size);
     }
 }
@@ -158,6 +161,7 @@ static int write_file(struct core_layout *layout, const struct core_buffer *note
     size_t count;
     struct core_part *parts = xctx__core_parts(layout, &count);
     uint64_t notes_at = sizeof(Elf64_Ehdr) + (count + 1) * sizeof(Elf64_Phdr);
+    uint64_t goes_on_at = 0;
 
     if (!xctx__core_reserve(&output.block, BLOCK))
         return -ENOMEM;
@@ -166,7 +170,7 @@ static int write_file(struct core_layout *layout, const struct core_buffer *note
     put_headers(&output, layout, notes_at, notes->size);
     put(&output, notes->bytes, notes->size);
     for (size_t i = 0; i < count; i++)
-        put_part(&output, layout, &parts[i]);
+        put_part(&output, layout, &parts[i], &goes_on_at);
     put_zeros_to(&output, page_up(output.at));
     flush(&output);
     xctx__core_release(&output.block);

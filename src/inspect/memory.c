@@ -105,6 +105,12 @@ static bool may_look(const struct memory *memory, enum memory_use use, uint64_t 
            (memory->live || (memory->statics && memory->modules && xctx__modules_cover(memory->modules, address)));
 }
 
+bool xctx__memory_is_secret(const struct memory *memory, uint64_t address, uint64_t size)
+{
+    return xctx__snapshot_is_blank(memory->snapshot->whole, address, size) ||
+           xctx__hidden_touches(&memory->hidden, address, size);
+}
+
 enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use use, uint64_t address, void *buffer,
                                    size_t size)
 {
@@ -115,7 +121,7 @@ enum xctx_source xctx__memory_read(const struct memory *memory, enum memory_use 
         return XCTX_SOURCE_SNAPSHOT;
     if (is_nowhere(address, size))
         return XCTX_SOURCE_UNREADABLE;
-    if (xctx__snapshot_is_blank(whole, address, size))
+    if (xctx__memory_is_secret(memory, address, size))
         return XCTX_SOURCE_REDACTED;
     if (use == MEMORY_STACK && address < memory->lost_below && address >= whole->stack_address)
         return XCTX_SOURCE_OPTIMIZED_OUT;

@@ -31,6 +31,14 @@ static int worst_state(const struct value *value)
     return BYTE_KNOWN;
 }
 
+void xctx__render_no_memory(struct render *render, uint64_t address, uint64_t size)
+{
+    if (xctx__memory_is_secret(render->place->memory, address, size))
+        xctx__text_string(render->text, "<redacted>");
+    else
+        xctx__text_format(render->text, "<error: Cannot access memory at address 0x%" PRIx64 ">", address);
+}
+
 static void write_state(struct render *render, const struct value *value, int state)
 {
     if (state == BYTE_OPTIMIZED_OUT)
@@ -38,7 +46,7 @@ static void write_state(struct render *render, const struct value *value, int st
     else if (state == BYTE_SYNTHETIC)
         xctx__text_string(render->text, "<synthetic pointer>");
     else if (value->in_memory)
-        xctx__text_format(render->text, "<error: Cannot access memory at address 0x%" PRIx64 ">", value->address);
+        xctx__render_no_memory(render, value->address, value->size);
     else
         xctx__text_string(render->text, "<unavailable>");
 }

@@ -86,6 +86,10 @@ void xctx__render_value(struct render *render, Dwarf_Die *type, const struct val
 /* Writes why a value is none, if it is none: a scalar of which any byte is not known, a structure of which memory holds
    no byte. */
 bool xctx__render_missing(struct render *render, const struct value *value, bool scalar);
+
+/* Writes why there is nothing of some bytes of memory. */
+void xctx__render_no_memory(struct render *render, uint64_t address, uint64_t size);
+
 void xctx__render_source(struct render *render, enum xctx_source source);
 
 /* Fetches what is at an address, and takes note of how old it is. */

@@ -407,6 +407,5 @@ void xctx__render_string_at(struct render *render, const struct character *chara
     if (!found.failed || found.count > 0)
         xctx__render_string(render, character, found.bytes, found.count, found.more);
     if (found.failed)
-        xctx__text_format(render->text, "<error: Cannot access memory at address 0x%" PRIx64 ">",
-                          address + found.count * character->width);
+        xctx__render_no_memory(render, address + found.count * character->width, character->width);
 }

@@ -153,7 +153,8 @@ static int read_registers(xctx_report *report, const xctx_snapshot *snapshot, co
 
 /* ---- the stack ---- */
 
-static int read_frames(xctx_report *report, const xctx_snapshot *snapshot, const xctx_inspect_options *options)
+static int read_frames(xctx_report *report, const xctx_snapshot *first, const xctx_snapshot *snapshot,
+                       const xctx_inspect_options *options)
 {
     struct memory memory = {
         .snapshot = snapshot,
@@ -163,8 +164,11 @@ static int read_frames(xctx_report *report, const xctx_snapshot *snapshot, const
     struct unwound *frames = NULL;
     const char *end = NULL;
     size_t count = 0;
-    int result = -ENOMEM;
+    int result = xctx__hidden_find(first, snapshot, &report->arena, &memory.hidden);
 
+    if (result < 0)
+        return result;
+    result = -ENOMEM;
     xctx__decode_lock();
     xctx__decode_begin();
     memory.modules = xctx__modules_get(snapshot, options);
@@ -204,8 +208,9 @@ static int read_options(const xctx_inspect_options *from, xctx_inspect_options *
     return 0;
 }
 
-/* A report without a parent. */
-static int create(xctx_snapshot *snapshot, const xctx_inspect_options *options, xctx_report **ret_report)
+/* A report without a parent, of a snapshot in the chain that begins with `first`. */
+static int create(const xctx_snapshot *first, xctx_snapshot *snapshot, const xctx_inspect_options *options,
+                  xctx_report **ret_report)
 {
     xctx_report *report = xctx__allocate(sizeof(*report));
     const xctx_thread_state *state = xctx_snapshot_thread_state(snapshot);
@@ -223,7 +228,7 @@ static int create(xctx_snapshot *snapshot, const xctx_inspect_options *options, 
     if (result == 0)
         result = read_registers(report, snapshot, options);
     if (result == 0)
-        result = read_frames(report, snapshot, options);
+        result = read_frames(report, first, snapshot, options);
     if (result == 0 && report->arena.failed)
         result = -ENOMEM;
     if (result == 0)
@@ -235,6 +240,7 @@ static int create(xctx_snapshot *snapshot, const xctx_inspect_options *options, 
 
 int xctx_inspect(xctx_snapshot *snapshot, const xctx_inspect_options *options, xctx_report **ret_report)
 {
+    const xctx_snapshot *newest = snapshot;
     xctx_inspect_options checked;
     xctx_report *first = NULL, **at = &first;
     uint32_t parents = 0;
@@ -243,7 +249,7 @@ int xctx_inspect(xctx_snapshot *snapshot, const xctx_inspect_options *options, x
     if (!snapshot || !ret_report || result != 0 || snapshot->whole->stage != SNAPSHOT_FILLED)
         return -EINVAL;
     for (; snapshot; snapshot = xctx_snapshot_parent(snapshot)) {
-        result = create(snapshot, &checked, at);
+        result = create(newest, snapshot, &checked, at);
         if (result != 0) {
             xctx_report_unref(first);
             return result;

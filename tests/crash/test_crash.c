@@ -50,6 +50,8 @@ static int format_endless(void *value, char *buffer, size_t size)
 XCTX_VAR_DEFINE(shown, .format = format_number);
 XCTX_VAR_DEFINE(crashing, .format = format_crashing);
 XCTX_VAR_DEFINE(endless, .format = format_endless);
+XCTX_VAR_DEFINE(session, .secret = 1);
+XCTX_VAR_DEFINE(other_session, .secret = 1);
 
 static char folder[64];
 static char stderr_text[65536];
@@ -457,6 +459,61 @@ TEST(core_is_kept_under_its_name_without_the_environment)
     assert_false(image_contains(&image, "a token that nobody may see", 27));
     free(image.bytes);
     unlink(in_folder(name));
+}
+
+enum { SECRET = 24 };
+
+static char secret_bytes[2 * SECRET]; /* a value, and what no variable holds */
+
+/* Texts that are nowhere but where they are put. */
+static void fill_secret(volatile char *text, unsigned seed)
+{
+    for (unsigned i = 0; i < SECRET - 1; i++)
+        text[i] = (char)('a' + (seed + i * 11) % 26);
+    text[SECRET - 1] = '\0';
+}
+
+static UNCHECKED void crash_with_secret_values(void)
+{
+    char text[SECRET];
+    fill_secret(text, 1);
+    fill_secret(secret_bytes, 2);
+    fill_secret(secret_bytes + SECRET, 3);
+    CHECK(xctx_var_set(&session, text, NULL) == 0 && xctx_var_set(&other_session, secret_bytes, NULL) == 0);
+    install(in_folder("command"), in_folder("core"));
+    write_nowhere();
+    __asm__ volatile("" : : "r"(text) : "memory");
+}
+
+/* The handler writes the core itself, where formatting fails. */
+static void crash_with_secret_values_and_failing_format(void)
+{
+    CHECK(xctx_var_set(&crashing, (void *)1, NULL) == 0);
+    crash_with_secret_values();
+}
+
+static void check_secret_values(void (*function)(void))
+{
+    unlink(in_folder("core"));
+    write_script("command", "exit 0");
+    assert_killed(run(function), SIGSEGV);
+    int fd = open(in_folder("core"), O_RDONLY);
+    assert_true(fd >= 0);
+    struct image image = image_of(fd);
+    close(fd);
+    for (unsigned seed = 1; seed <= 3; seed++) {
+        char text[SECRET];
+        fill_secret(text, seed);
+        assert_int_equal(image_contains(&image, text, SECRET - 1), seed == 3);
+    }
+    free(image.bytes);
+    unlink(in_folder("core"));
+}
+
+TEST(what_secret_values_point_to_is_not_in_the_core)
+{
+    check_secret_values(crash_with_secret_values);
+    check_secret_values(crash_with_secret_values_and_failing_format);
 }
 
 static void crash_with_marks(void)
