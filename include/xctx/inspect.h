@@ -238,9 +238,12 @@ XCTX_API int xctx_snapshots_write_core(xctx_snapshot *const snapshots[], size_t 
  *
  * @param path          a file that xctx_snapshot_write_core() wrote, or another ELF core file of this processor: that
  *                      gives stack, registers and thread state of the thread that is first in it.
- * @param ret_snapshot  receives the snapshot, new. It needs the file no more.
+ * @param ret_snapshot  receives the snapshot, new. It needs a file of up to 64 MiB no more; a larger one stays open,
+ *                      and is read when something in it is asked for. What it does not have any more then, because
+ *                      somebody has cut it off, is not captured.
  * @return 0; -EINVAL an argument is NULL; -ENOEXEC it is no ELF core file of this processor; -EBADMSG it is one,
- *         but is damaged or cut off; -EFBIG it is larger than 4 GiB; -ENOSPC it brings more marks than there can be;
+ *         but is damaged or cut off; -EFBIG it has too many segments (2^20), more than 1 GiB of
+ *         notes, or is no regular file and larger than 4 GiB; -ENOSPC it brings more marks than there can be;
  *         -ENOMEM; what opening and reading failed with.
  */
 XCTX_API int xctx_snapshot_open(const char *path, xctx_snapshot **ret_snapshot);

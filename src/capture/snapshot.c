@@ -298,30 +298,6 @@ const char *xctx_register_name(size_t index)
     return index < XCTX__REGISTERS ? xctx__register_names[index] : NULL;
 }
 
-static bool read_file(const struct core_file *file, uint64_t address, uint8_t *buffer, size_t size)
-{
-    while (size) {
-        size_t low = 0, high = file->range_count;
-        while (low < high) {
-            size_t middle = low + (high - low) / 2;
-            if (file->ranges[middle].address + file->ranges[middle].size > address)
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        if (low == file->range_count || file->ranges[low].address > address)
-            return false;
-        const struct core_range *range = &file->ranges[low];
-        uint64_t skip = address - range->address;
-        size_t part = size < range->size - skip ? size : (size_t)(range->size - skip);
-        memcpy(buffer, range->bytes + skip, part);
-        buffer += part;
-        address += part;
-        size -= part;
-    }
-    return true;
-}
-
 int xctx_snapshot_read(const xctx_snapshot *snapshot, uint64_t address, void *buffer, size_t size)
 {
     if (!snapshot || (!buffer && size))
@@ -329,12 +305,13 @@ int xctx_snapshot_read(const xctx_snapshot *snapshot, uint64_t address, void *bu
     if (xctx__snapshot_is_blank(snapshot, address, size))
         return -EFAULT;
     uint64_t skip = address - snapshot->stack_address;
-    if (address >= snapshot->stack_address && skip <= snapshot->stack_size && size <= snapshot->stack_size - skip) {
+    if (snapshot->stack && address >= snapshot->stack_address && skip <= snapshot->stack_size &&
+        size <= snapshot->stack_size - skip) {
         if (size)
             memcpy(buffer, snapshot->stack + skip, size);
         return 0;
     }
-    if (snapshot->file && address + size >= address && read_file(snapshot->file, address, buffer, size))
+    if (snapshot->file && address + size >= address && xctx__file_read(snapshot->file, address, buffer, size) == size)
         return 0;
     return -EFAULT;
 }

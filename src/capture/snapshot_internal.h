@@ -49,7 +49,8 @@ enum snapshot_bits {
 struct core_range {
     uint64_t address;
     uint64_t size;
-    const uint8_t *bytes; /* within core_file.bytes */
+    uint64_t offset;      /* in the file */
+    const uint8_t *bytes; /* within core_file.bytes; NULL: that is not all of the file */
     bool stack;           /* captured with the snapshot; else as it was when the file was written */
     bool of_thread;       /* a thread's stack pointer is in it */
 };
@@ -71,8 +72,9 @@ struct core_mark {
 /* What snapshots that were read from one core file share. */
 struct core_file {
     _Atomic uint32_t refs;
-    const uint8_t *bytes; /* the whole file, mapped privately */
-    size_t size;
+    int fd;                    /* of a large one, from which ranges are read; -1: none */
+    const uint8_t *bytes;      /* the whole file, in memory of its own; NULL: it is large */
+    uint64_t size;             /* when it was opened */
     struct core_range *ranges; /* by address, none overlapping */
     size_t range_count;
     struct core_module *modules; /* by address */
@@ -85,6 +87,19 @@ struct core_file {
     size_t mark_count;
     void (*destroy)(struct core_file *file); /* called with the last reference */
 };
+
+/* The range that an address is in; NULL: none. Exported for libxctx-inspect, as the three that follow. */
+XCTX_API struct core_range *xctx__file_range(const struct core_file *file, uint64_t address);
+
+/* Reads memory that a file holds: how many bytes could be read, from the start. Async-signal-safe. */
+XCTX_API size_t xctx__file_read(const struct core_file *file, uint64_t address, void *buffer, size_t size);
+
+/* The same up to the end of the range that `address` is in. */
+XCTX_API size_t xctx__range_read(const struct core_file *file, const struct core_range *range, uint64_t address,
+                                 void *buffer, size_t size);
+
+/* Reads a large file at an offset. */
+XCTX_API size_t xctx__file_read_at(const struct core_file *file, uint64_t offset, void *buffer, size_t size);
 
 struct xctx_snapshot {
     _Atomic uint32_t refs;
@@ -108,7 +123,7 @@ struct xctx_snapshot {
     uint32_t stack_room;
     uint32_t fpu_size;
     uint32_t fpu_room;
-    uint8_t *stack;        /* in the block of `whole` */
+    uint8_t *stack;        /* in the block of `whole`; of an opened one in the file; NULL: a range of that has it */
     uint8_t *fpu;          /* likewise, as arch/registers.h says */
     const uint8_t *blanks; /* of an opened one: xctx_core_blank, not aligned: what is zeros in the file for a secret */
     uint32_t blank_count;

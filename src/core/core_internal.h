@@ -124,7 +124,7 @@ struct core_part {
     uint64_t address;
     uint64_t size;
     uint64_t offset;            /* in the file */
-    const uint8_t *bytes;       /* NULL: the process's memory, now */
+    const uint8_t *bytes;       /* NULL: the process's memory, now; what the opened file has, if there is one */
     const xctx_snapshot *stack; /* whose stack it is; NULL: of none */
     uint32_t flags;             /* PF_* */
 };

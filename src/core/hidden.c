@@ -166,7 +166,7 @@ void xctx__core_hidden_blanks(const struct core_layout *layout, const xctx_snaps
         xctx_core_blank blank = {.address = all[i].address};
         uint64_t offset = all[i].address - whole->stack_address;
         const struct core_part *part = part_of(layout, all[i].address);
-        if (all[i].address >= whole->stack_address && offset < whole->stack_size)
+        if (whole->stack && all[i].address >= whole->stack_address && offset < whole->stack_size)
             blank.size = hidden_size(&all[i], whole->stack + offset, whole->stack_size - offset);
         else if (part && part->bytes)
             blank.size = hidden_size(&all[i], part->bytes + (all[i].address - part->address),

@@ -62,7 +62,7 @@ static uint64_t limit_data(struct core_layout *layout, const struct core_part *p
 
 void xctx__core_add(struct core_layout *layout, const struct core_part *part)
 {
-    uint64_t size = part->bytes ? part->size : limit_data(layout, part);
+    uint64_t size = part->bytes || layout->file ? part->size : limit_data(layout, part);
     uint64_t at = part->address;
     uint64_t end = at + size;
 
@@ -100,7 +100,7 @@ static void add_stack(struct core_layout *layout, const xctx_snapshot *snapshot)
         .flags = PF_R | PF_W,
     };
 
-    if (part.size > 0 && part.bytes)
+    if (part.size > 0 && (part.bytes || layout->file))
         xctx__core_add(layout, &part);
 }
 

@@ -44,31 +44,10 @@ static uint64_t page_up(uint64_t address)
     return page_down(address + XCTX__CORE_PAGE - 1);
 }
 
-static size_t file_read(const struct core_file *file, uint64_t address, void *buffer, size_t size)
-{
-    size_t low = 0;
-    size_t high = file->range_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (file->ranges[middle].address + file->ranges[middle].size > address)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    if (low == file->range_count || file->ranges[low].address > address)
-        return 0;
-    const struct core_range *range = &file->ranges[low];
-    uint64_t there = range->address + range->size - address;
-    size_t got = there < size ? (size_t)there : size;
-    memcpy(buffer, range->bytes + (address - range->address), got);
-    return got;
-}
-
 /* How many bytes could be read, from the start. */
 static size_t layout_read(const struct core_layout *layout, uint64_t address, void *buffer, size_t size)
 {
-    return layout->file ? file_read(layout->file, address, buffer, size)
+    return layout->file ? xctx__file_read(layout->file, address, buffer, size)
                         : xctx__core_self_read(&layout->self, address, buffer, size);
 }
 

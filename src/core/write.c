@@ -93,6 +93,8 @@ static void put_part(struct output *output, const struct core_layout *layout, co
         uint8_t *bytes = next(output, part->size - done, &size);
         if (part->bytes)
             memcpy(bytes, part->bytes + done, size);
+        else if (layout->file)
+            xctx__file_read(layout->file, part->address + done, bytes, size);
         else
             read_memory(&layout->self, part->address + done, bytes, size);
         xctx__core_hide(layout, part->address + done, bytes, size, goes_on_at);

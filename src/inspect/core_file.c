@@ -83,17 +83,21 @@ static int read_file(const char *path, struct core_file *file)
 
     if (fd < 0)
         return -errno;
+    file->fd = -1;
     if (fstat(fd, &status) < 0)
         result = -errno;
     else if (S_ISDIR(status.st_mode))
         result = -EISDIR;
     else if (S_ISCHR(status.st_mode))
         result = -ENOEXEC; /* many have no end */
-    else if (S_ISREG(status.st_mode) && (uint64_t)status.st_size > XCTX__FILE_MOST)
-        result = -EFBIG;
+    else if (S_ISREG(status.st_mode) && status.st_size > XCTX__FILE_WHOLE)
+        file->fd = fd;
     else
         result = read_all(fd, S_ISREG(status.st_mode) ? (size_t)status.st_size : 0, file);
-    close(fd);
+    if (file->fd >= 0)
+        file->size = (uint64_t)status.st_size;
+    else
+        close(fd);
     return result;
 }
 
@@ -103,6 +107,14 @@ static void destroy(struct core_file *file)
 
     if (file->bytes)
         munmap((void *)(uintptr_t)file->bytes, page_up(file->size + 1));
+    if (file->fd >= 0)
+        close(file->fd);
+    while (opened->notes) {
+        struct notes *next = opened->notes->next;
+        xctx__free(opened->notes);
+        opened->notes = next;
+    }
+    xctx__free(opened->segments);
     xctx__free(file->ranges);
     xctx__free(file->modules);
     xctx__free(file->marks);
@@ -117,16 +129,26 @@ static bool lies_within(const struct core_file *file, uint64_t offset, uint64_t 
     return offset <= file->size && size <= file->size - offset;
 }
 
+/* Copies bytes that lie within the file. 0, or -EBADMSG: they do no more. */
+static int read_at(const struct core_file *file, uint64_t offset, void *buffer, size_t size)
+{
+    if (!file->bytes)
+        return xctx__file_read_at(file, offset, buffer, size) == size ? 0 : -EBADMSG;
+    memcpy(buffer, file->bytes + offset, size);
+    return 0;
+}
+
 static int read_header(const struct core_file *file, Elf64_Ehdr *ret_header)
 {
     Elf64_Ehdr header;
 
     if (file->size < sizeof(header)) {
-        /* Too short to tell what it is, but for the beginning. */
-        bool elf = file->size >= EI_NIDENT && memcmp(file->bytes, ELFMAG, SELFMAG) == 0;
+        /* Too short to tell what it is, but for the beginning. No large file is. */
+        bool elf = file->bytes && file->size >= EI_NIDENT && memcmp(file->bytes, ELFMAG, SELFMAG) == 0;
         return elf ? -EBADMSG : -ENOEXEC;
     }
-    memcpy(&header, file->bytes, sizeof(header));
+    if (read_at(file, 0, &header, sizeof(header)) < 0)
+        return -EBADMSG;
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
         header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_CORE || header.e_machine != XCTX__CORE_MACHINE)
         return -ENOEXEC;
@@ -143,23 +165,29 @@ static int count_segments(const struct core_file *file, const Elf64_Ehdr *header
     uint64_t count = header->e_phnum;
 
     if (count == PN_XNUM) {
-        if (header->e_shentsize != sizeof(section) || !lies_within(file, header->e_shoff, sizeof(section)))
+        if (header->e_shentsize != sizeof(section) || !lies_within(file, header->e_shoff, sizeof(section)) ||
+            read_at(file, header->e_shoff, &section, sizeof(section)) < 0)
             return -EBADMSG;
-        memcpy(&section, file->bytes + header->e_shoff, sizeof(section));
         count = section.sh_info;
     }
     if (!lies_within(file, header->e_phoff, count * sizeof(Elf64_Phdr)))
         return -EBADMSG;
     *ret_count = count;
-    return 0;
+    return count > XCTX__FILE_SEGMENTS ? -EFBIG : 0;
 }
 
-static Elf64_Phdr segment_at(const struct core_file *file, const Elf64_Ehdr *header, uint64_t index)
+static int read_segments(struct opened *opened)
 {
-    Elf64_Phdr segment;
+    Elf64_Ehdr header;
+    int result = read_header(&opened->file, &header);
 
-    memcpy(&segment, file->bytes + header->e_phoff + index * sizeof(segment), sizeof(segment));
-    return segment;
+    if (result == 0)
+        result = count_segments(&opened->file, &header, &opened->segment_count);
+    if (result < 0)
+        return result;
+    size_t size = (size_t)opened->segment_count * sizeof(*opened->segments);
+    opened->segments = xctx__allocate(size + 1);
+    return opened->segments ? read_at(&opened->file, header.e_phoff, opened->segments, size) : -ENOMEM;
 }
 
 /* ---- memory ---- */
@@ -171,18 +199,19 @@ static int compare_ranges(const void *a, const void *b)
 
     if (first->address != second->address)
         return first->address < second->address ? -1 : 1;
-    return first->bytes < second->bytes ? -1 : first->bytes > second->bytes;
+    return first->offset < second->offset ? -1 : first->offset > second->offset;
 }
 
-static int read_ranges(struct core_file *file, const Elf64_Ehdr *header, uint64_t count)
+static int read_ranges(struct opened *opened)
 {
+    struct core_file *file = &opened->file;
     size_t kept = 0;
 
-    file->ranges = xctx__allocate((size_t)(count + 1) * sizeof(*file->ranges));
+    file->ranges = xctx__allocate((size_t)(opened->segment_count + 1) * sizeof(*file->ranges));
     if (!file->ranges)
         return -ENOMEM;
-    for (uint64_t i = 0; i < count; i++) {
-        Elf64_Phdr segment = segment_at(file, header, i);
+    for (uint64_t i = 0; i < opened->segment_count; i++) {
+        Elf64_Phdr segment = opened->segments[i];
         if (segment.p_type != PT_LOAD || segment.p_filesz == 0)
             continue;
         if (!lies_within(file, segment.p_offset, segment.p_filesz) || segment.p_filesz > segment.p_memsz ||
@@ -191,7 +220,8 @@ static int read_ranges(struct core_file *file, const Elf64_Ehdr *header, uint64_
         file->ranges[file->range_count++] = (struct core_range){
             .address = segment.p_vaddr,
             .size = segment.p_filesz,
-            .bytes = file->bytes + segment.p_offset,
+            .offset = segment.p_offset,
+            .bytes = file->bytes ? file->bytes + segment.p_offset : NULL,
         };
     }
     qsort(file->ranges, file->range_count, sizeof(*file->ranges), compare_ranges);
@@ -202,21 +232,6 @@ static int read_ranges(struct core_file *file, const Elf64_Ehdr *header, uint64_
     }
     file->range_count = kept;
     return 0;
-}
-
-struct core_range *xctx__file_range(const struct core_file *file, uint64_t address)
-{
-    size_t low = 0;
-    size_t high = file->range_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (file->ranges[middle].address + file->ranges[middle].size > address)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low < file->range_count && file->ranges[low].address <= address ? &file->ranges[low] : NULL;
 }
 
 /* ---- notes ---- */
@@ -358,28 +373,49 @@ static int read_notes(struct opened *opened, struct bytes notes)
     return 0;
 }
 
-static int parse(struct opened *opened)
+/* The bytes of a segment that lies within the file, for as long as that is open. */
+static int load_notes(struct opened *opened, const Elf64_Phdr *segment, struct bytes *ret_notes)
 {
     struct core_file *file = &opened->file;
-    Elf64_Ehdr header;
-    uint64_t count = 0;
-    int result = read_header(file, &header);
+
+    *ret_notes = (struct bytes){.size = segment->p_filesz};
+    if (file->bytes) {
+        ret_notes->at = file->bytes + segment->p_offset;
+        return 0;
+    }
+    if (segment->p_filesz > XCTX__FILE_NOTES - opened->notes_size)
+        return -EFBIG;
+    struct notes *notes = xctx__allocate(sizeof(*notes) + segment->p_filesz);
+    if (!notes)
+        return -ENOMEM;
+    notes->next = opened->notes;
+    opened->notes = notes;
+    opened->notes_size += segment->p_filesz;
+    ret_notes->at = notes->bytes;
+    return read_at(file, segment->p_offset, notes->bytes, segment->p_filesz);
+}
+
+static int parse(struct opened *opened)
+{
+    int result = read_segments(opened);
 
     if (result == 0)
-        result = count_segments(file, &header, &count);
-    if (result == 0)
-        result = read_ranges(file, &header, count);
-    for (uint64_t i = 0; i < count && result == 0; i++) {
-        Elf64_Phdr segment = segment_at(file, &header, i);
-        if (segment.p_type != PT_NOTE)
+        result = read_ranges(opened);
+    for (uint64_t i = 0; i < opened->segment_count && result == 0; i++) {
+        const Elf64_Phdr *segment = &opened->segments[i];
+        struct bytes notes;
+        if (segment->p_type != PT_NOTE)
             continue;
-        if (!lies_within(file, segment.p_offset, segment.p_filesz))
-            result = -EBADMSG;
-        else
-            result = read_notes(opened, (struct bytes){file->bytes + segment.p_offset, segment.p_filesz});
+        if (!lies_within(&opened->file, segment->p_offset, segment->p_filesz))
+            return -EBADMSG;
+        result = load_notes(opened, segment, &notes);
+        if (result == 0)
+            result = read_notes(opened, notes);
     }
     if (result == 0 && opened->thread_count == 0)
         result = -EBADMSG;
+    xctx__free(opened->segments);
+    opened->segments = NULL;
     return result;
 }
 
@@ -389,7 +425,7 @@ int xctx__file_open(const char *path, struct opened **ret_opened)
 
     if (!opened)
         return -ENOMEM;
-    *opened = (struct opened){.file.destroy = destroy, .foreign = true};
+    *opened = (struct opened){.file = {.destroy = destroy, .fd = -1}, .foreign = true};
     atomic_init(&opened->file.refs, 1);
     int result = read_file(path, &opened->file);
     if (result == 0)

@@ -2,13 +2,16 @@
 /*
  * Reading ELF core files that may be damaged, or made to do damage.
  *
- * A file is read into memory of its own before anything in it is looked at: so it may be cut off or written to
- * meanwhile. Every offset and size is checked before it is followed, every loop is bounded by the file's size or a
- * limit here.
+ * What is looked at is read into memory of its own before: so the file may be cut off or written to meanwhile. Of a
+ * small one that is everything, and it is needed no more; of a large one the headers and notes, and the rest is read
+ * when it is asked for (src/capture/file.c). A mapping would be less to do, but to cut off a mapped file is to end the
+ * process. Every offset and size is checked before it is followed, every loop is bounded by the file's size or a limit
+ * here.
  */
 #ifndef XCTX_INSPECT_CORE_FILE_H
 #define XCTX_INSPECT_CORE_FILE_H
 
+#include <elf.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +20,10 @@
 enum {
     XCTX__FILE_THREADS = 65536,
     XCTX__FILE_VARIABLES = 65536, /* of a snapshot that are read */
+    XCTX__FILE_SEGMENTS = 1 << 20,
+    XCTX__FILE_WHOLE = 64 << 20, /* bytes of a file that is read as a whole; of one that cannot be read at an offset up
+                                    to XCTX__FILE_MOST */
+    XCTX__FILE_NOTES = 1 << 30,  /* bytes of a large file's notes: our own writes no more */
     XCTX__FILE_MARKS = 256, /* of secrets: a file that was opened and written again has those of several processes */
 };
 #define XCTX__FILE_MOST (UINT64_C(4) << 30) /* bytes */
@@ -36,8 +43,18 @@ struct file_thread {
     struct bytes own; /* XCTX_NOTE_THREAD */
 };
 
+/* A segment of notes of a large file. */
+struct notes {
+    struct notes *next;
+    uint8_t bytes[];
+};
+
 struct opened {
     struct core_file file; /* first: a snapshot's `file` */
+    struct notes *notes;
+    uint64_t notes_size;  /* in all, in bytes */
+    Elf64_Phdr *segments; /* while it is opened */
+    uint64_t segment_count;
     struct file_thread *threads;
     size_t thread_count;
     size_t thread_room;
@@ -47,9 +64,6 @@ struct opened {
 
 /* Reads a file and takes it apart; one reference. Errors as xctx_snapshot_open(). */
 int xctx__file_open(const char *path, struct opened **ret_opened);
-
-/* The range that holds an address; NULL: none does. */
-struct core_range *xctx__file_range(const struct core_file *file, uint64_t address);
 
 /* ---- core_thread.c ---- */
 

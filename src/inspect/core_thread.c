@@ -53,7 +53,7 @@ static void take_stack(xctx_snapshot *snapshot, uint64_t address, uint64_t size)
     uint64_t there = range->address + range->size - address;
     if (size > there)
         size = there;
-    snapshot->stack = (uint8_t *)(uintptr_t)(range->bytes + (address - range->address));
+    snapshot->stack = range->bytes ? (uint8_t *)(uintptr_t)(range->bytes + (address - range->address)) : NULL;
     snapshot->stack_address = address;
     snapshot->stack_size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
 }

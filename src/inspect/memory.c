@@ -41,36 +41,16 @@ bool xctx__memory_read_live(uint64_t address, void *buffer, size_t size)
     return got >= 0 && (size_t)got == size;
 }
 
-/* The range of a core file that an address is in, or NULL. */
-static const struct core_range *range_find(const struct core_file *file, uint64_t address)
-{
-    size_t low = 0, high = file->range_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct core_range *range = &file->ranges[middle];
-        if (address < range->address)
-            high = middle;
-        else if (address - range->address >= range->size)
-            low = middle + 1;
-        else
-            return range;
-    }
-    return NULL;
-}
-
 bool xctx__core_read(const struct core_file *file, uint64_t address, void *buffer, size_t size, bool *ret_stack)
 {
     uint8_t *to = buffer;
 
     *ret_stack = true;
     while (size > 0) {
-        const struct core_range *range = range_find(file, address);
-        if (!range)
+        const struct core_range *range = xctx__file_range(file, address);
+        size_t part = range ? xctx__range_read(file, range, address, to, size) : 0;
+        if (part == 0)
             return false;
-        uint64_t skip = address - range->address;
-        size_t part = range->size - skip < size ? (size_t)(range->size - skip) : size;
-        memcpy(to, range->bytes + skip, part);
         *ret_stack = *ret_stack && range->stack;
         to += part;
         address += part;
@@ -83,7 +63,7 @@ static bool read_stack(const xctx_snapshot *whole, uint64_t address, void *buffe
 {
     uint64_t skip = address - whole->stack_address;
 
-    if (address < whole->stack_address || skip > whole->stack_size || size > whole->stack_size - skip)
+    if (!whole->stack || address < whole->stack_address || skip > whole->stack_size || size > whole->stack_size - skip)
         return false;
     memcpy(buffer, whole->stack + skip, size);
     return true;

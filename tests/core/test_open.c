@@ -277,7 +277,7 @@ TEST(opening_nothing_is_refused)
     assert_null(snapshot);
 }
 
-TEST(file_of_more_than_4_gib_is_refused)
+TEST(large_file_of_zeros_is_refused)
 {
     char path[64];
     xctx_snapshot *snapshot = NULL;
@@ -285,7 +285,7 @@ TEST(file_of_more_than_4_gib_is_refused)
 
     assert_int_equal(ftruncate(fd, (INT64_C(4) << 30) + 1), 0);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    assert_int_equal(xctx_snapshot_open(path, &snapshot), -EFBIG);
+    assert_int_equal(xctx_snapshot_open(path, &snapshot), -ENOEXEC);
     close(fd);
 }
 

@@ -63,12 +63,12 @@ static struct core_file *core_create(const struct specimen *subject, const uint8
     atomic_init(&file->refs, 1);
     file->destroy = core_destroy;
     file->ranges[file->range_count++] =
-        (struct core_range){taken->stack_address, taken->stack_size, taken->stack, true, true};
+        (struct core_range){taken->stack_address, taken->stack_size, 0, taken->stack, true, true};
     if (!(options & OPTION_NO_DATA))
         file->ranges[file->range_count++] =
-            (struct core_range){subject->data, subject->data_size, subject->data_bytes, false, false};
+            (struct core_range){subject->data, subject->data_size, 0, subject->data_bytes, false, false};
     if (options & OPTION_HEADERS)
-        file->ranges[file->range_count++] = (struct core_range){subject->start, 4096, image, false, false};
+        file->ranges[file->range_count++] = (struct core_range){subject->start, 4096, 0, image, false, false};
     qsort(file->ranges, file->range_count, sizeof(*file->ranges), compare_ranges);
     file->modules[0] = (struct core_module){subject->start, subject->end, 0, memory_path};
     file->module_count = 1;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +49,12 @@ static void limit(int resource, uint64_t most)
     setrlimit(resource, &now);
 }
 
-static void begin(pid_t parent, uint64_t memory)
+static void begin(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(STATUS_FAILED);
-    limit(RLIMIT_AS, used_memory() + MEMORY + memory);
+    limit(RLIMIT_AS, used_memory() + MEMORY);
     limit(RLIMIT_CPU, SECONDS);
     /* It would have in it what is marked secret. */
     limit(RLIMIT_CORE, 0);
@@ -96,7 +97,7 @@ static int judge(int status, const char *command, const char *name)
     return STATUS_FAILED;
 }
 
-int work_apart(int (*work)(void *user), void *user, uint64_t memory, const char *command, const char *name)
+int work_apart(int (*work)(void *user), void *user, const char *command, const char *name)
 {
     pid_t parent = getpid();
     int status;
@@ -109,7 +110,7 @@ int work_apart(int (*work)(void *user), void *user, uint64_t memory, const char 
         return STATUS_FAILED;
     }
     if (child == 0) {
-        begin(parent, memory);
+        begin(parent);
         _exit(output_finish(work(user)));
     }
     while (waitpid(child, &status, 0) < 0) {

@@ -5,15 +5,12 @@
 #ifndef XCTX_TOOL_APART_H
 #define XCTX_TOOL_APART_H
 
-#include <stdint.h>
-
 /*
  * Calls `work` in a process of its own, with limits for memory and time, and returns what that did, a STATUS_. If the
  * process ends by itself in another way, it complains: "COMMAND: NAME: ..." says what it was about.
  *
- * `memory` is how many bytes the work may take beyond the usual: what it has to read into memory. What `work` wrote to
- * standard output is written before this returns.
+ * What `work` wrote to standard output is written before this returns.
  */
-int work_apart(int (*work)(void *user), void *user, uint64_t memory, const char *command, const char *name);
+int work_apart(int (*work)(void *user), void *user, const char *command, const char *name);
 
 #endif

@@ -167,11 +167,8 @@ static int print_file(void *user)
 int print_reports(const char *path, const struct report_options *options)
 {
     struct printing printing = {path, options};
-    struct stat status;
-    /* All of the file is read into memory. */
-    uint64_t size = stat(path, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
 
-    return work_apart(print_file, &printing, size, options->command, options->name);
+    return work_apart(print_file, &printing, options->command, options->name);
 }
 
 #endif
