@@ -62,7 +62,8 @@ enum {
 typedef struct xctx_inspect_options {
     size_t size;            /**< sizeof(xctx_inspect_options); 0 is taken for the size in 0.1 */
     uint32_t flags;         /**< XCTX_INSPECT_* bits */
-    uint32_t max_frames;    /**< of each report; 0: 256. At most 4096 */
+    uint32_t max_frames;    /**< of each report, the innermost; 0: 256, and of a stack with more the 128 innermost and
+                               the 128 outermost (xctx_frame.omitted). At most 4096 */
     uint32_t max_elements;  /**< of an array or a string that are rendered; 0: 200, as gdb. At most 65536 */
     uint32_t max_parents;   /**< 0: all that the snapshot has */
     const char *debug_path; /**< where separate debug information is looked for, as gdb's debug-file-directory:
@@ -102,6 +103,9 @@ typedef struct xctx_frame {
     bool interrupted;     /**< a signal came here: `pc` is the next instruction, not a return address */
     bool guessed;         /**< found without unwind information, by a frame pointer */
     uint64_t offset;      /**< of pc in the function, in bytes, where only the module's symbols are known */
+    uint64_t omitted;     /**< how many frames are left out between the one before in the report and this one: 0, but
+                             of the first at the outer end of a stack with very many. Calls that were inlined into them
+                             are not counted */
 } xctx_frame;
 
 /** A variable of the context, as it was when the snapshot was taken. */

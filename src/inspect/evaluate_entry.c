@@ -281,7 +281,7 @@ enum xctx_source xctx__entry_value(const struct place *place, const struct entry
     /* A frame below a signal's was not called, and one that was guessed may not be what it seems. */
     if (!place->has_function || index >= place->frame_count)
         return XCTX_SOURCE_OPTIMIZED_OUT;
-    if (index + 1 >= place->frame_count)
+    if (index + 1 >= place->frame_count || place->frames[index].omitted)
         return XCTX_SOURCE_NOT_CAPTURED;
     if (place->frames[index + 1].exact || place->frames[index + 1].guessed || place->frames[index].guessed ||
         !xctx__scopes_find(place, index + 1, &scopes))

@@ -225,21 +225,53 @@ static int add_physical(struct builder *builder, size_t index)
     return result;
 }
 
-int xctx__frames_read(xctx_report *report, const struct memory *memory, const struct unwound *unwound, size_t count,
-                      const xctx_inspect_options *options)
+/* Adds the frames at the outer end, from the physical one `next` on, and drops those between the ends. There are as
+   many as are wanted at the inner end, at least. */
+static int add_outermost(struct builder *builder, size_t next, const struct frame_limits *limits)
 {
+    xctx_report *report = builder->report;
+    size_t wanted = limits->innermost + limits->outermost;
+    uint64_t omitted = 0;
+    int result = 0;
+
+    if (next < builder->count && builder->unwound[next].omitted)
+        omitted = builder->unwound[next++].omitted;
+    if (builder->count - next > limits->outermost) {
+        omitted += builder->count - next - limits->outermost;
+        next = builder->count - limits->outermost;
+    }
+    for (; next < builder->count && result == 0; next++)
+        result = add_physical(builder, next);
+    /* With some left out the frames that are there are as many as are wanted, at least. */
+    if (result != 0 || (omitted == 0 && report->frame_count <= wanted))
+        return result;
+    struct frame *outer = report->frames + limits->innermost;
+    omitted += report->frame_count - wanted;
+    memmove(outer, report->frames + report->frame_count - limits->outermost, limits->outermost * sizeof(*outer));
+    report->frame_count = wanted;
+    outer->frame.omitted = omitted;
+    return 0;
+}
+
+int xctx__frames_read(xctx_report *report, const struct memory *memory, const struct unwound *unwound, size_t count,
+                      const struct frame_limits *limits, const xctx_inspect_options *options)
+{
+    size_t most = limits->innermost + limits->outermost;
     struct builder builder = {
         .report = report,
         .memory = memory,
         .unwound = unwound,
         .count = count,
-        .max = options->max_frames,
+        .max = limits->outermost > 0 ? SIZE_MAX : most,
         .options = options,
     };
+    size_t next = 0;
     int result = 0;
 
-    for (size_t i = 0; i < count && result == 0 && !builder.full; i++)
-        result = add_physical(&builder, i);
+    while (next < count && unwound[next].omitted == 0 && result == 0 && !builder.full && report->frame_count <= most)
+        result = add_physical(&builder, next++);
+    if (result == 0 && limits->outermost > 0)
+        result = add_outermost(&builder, next, limits);
     if (builder.full)
         xctx__report_note(report, xctx__arena_format(&report->arena,
                                                      "the stack goes on: %zu frames are the most that "

@@ -161,6 +161,12 @@ static int read_frames(xctx_report *report, const xctx_snapshot *first, const xc
         .live = options->flags & XCTX_INSPECT_LIVE && !snapshot->whole->file,
         .statics = !(options->flags & XCTX_INSPECT_NO_STATICS) && !snapshot->whole->file,
     };
+    const struct frame_limits limits = {
+        .innermost = options->max_frames ? options->max_frames : FRAMES_DEFAULT / 2,
+        .outermost = options->max_frames ? 0 : FRAMES_DEFAULT / 2,
+    };
+    /* With those of tail calls there may be more: of two ends what is too much is dropped between them. */
+    size_t most = limits.outermost > 0 ? (size_t)2 * FRAMES_DEFAULT : limits.innermost;
     struct unwound *frames = NULL;
     const char *end = NULL;
     size_t count = 0;
@@ -173,11 +179,11 @@ static int read_frames(xctx_report *report, const xctx_snapshot *first, const xc
     xctx__decode_begin();
     memory.modules = xctx__modules_get(snapshot, options);
     if (memory.modules)
-        result = xctx__unwind(&report->arena, &memory, options->max_frames, &frames, &count, &end);
+        result = xctx__unwind(&report->arena, &memory, limits.innermost, limits.outermost, &frames, &count, &end);
     if (result == 0)
-        result = xctx__tail_calls_add(&report->arena, &memory, options->max_frames, &frames, &count);
+        result = xctx__tail_calls_add(&report->arena, &memory, most, &frames, &count);
     if (result == 0)
-        result = xctx__frames_read(report, &memory, frames, count, options);
+        result = xctx__frames_read(report, &memory, frames, count, &limits, options);
     xctx__modules_put(memory.modules);
     xctx__decode_unlock();
     if (result == 0 && xctx__decode_ran_out())
@@ -189,7 +195,7 @@ static int read_frames(xctx_report *report, const xctx_snapshot *first, const xc
 
 /* ---- reports ---- */
 
-/* Fills in the defaults. Returns 0 or -EINVAL. */
+/* Fills in the defaults, but for that of max_frames. Returns 0 or -EINVAL. */
 static int read_options(const xctx_inspect_options *from, xctx_inspect_options *to)
 {
     *to = (xctx_inspect_options){.size = sizeof(*to)};
@@ -199,8 +205,6 @@ static int read_options(const xctx_inspect_options *from, xctx_inspect_options *
         *to = *from;
     if (to->flags & ~(uint32_t)FLAGS || to->max_frames > FRAMES_MOST || to->max_elements > ELEMENTS_MOST)
         return -EINVAL;
-    if (to->max_frames == 0)
-        to->max_frames = FRAMES_DEFAULT;
     if (to->max_elements == 0)
         to->max_elements = ELEMENTS_DEFAULT;
     if (to->sysroot && !*to->sysroot)

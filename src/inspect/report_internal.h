@@ -44,10 +44,16 @@ void xctx__report_note(xctx_report *report, const char *note);
 
 /* ---- frames.c ---- */
 
+/* How many frames a report has at most. */
+struct frame_limits {
+    size_t innermost;
+    size_t outermost; /* 0: of a larger stack only the innermost are wanted */
+};
+
 /* Makes the frames of the physical ones: inlined calls become frames of their own. With the decode lock held. Locals
    are read unless XCTX_INSPECT_NO_LOCALS. Returns 0 or -ENOMEM. */
 int xctx__frames_read(xctx_report *report, const struct memory *memory, const struct unwound *unwound, size_t count,
-                      const xctx_inspect_options *options);
+                      const struct frame_limits *limits, const xctx_inspect_options *options);
 
 /* ---- locals.c ---- */
 

@@ -27,7 +27,7 @@
 #include "xctx/core.h"
 
 enum {
-    FRAMES = 4096,        /* that are looked at */
+    FRAMES = 8192,        /* that are looked at, at each end of the stack */
     MODULES = 4096,       /* likewise */
     TEXT = 64 * 1024,     /* bytes of a string that a marked pointer leads to */
     RED_ZONE = 128,       /* bytes below the stack pointer that a function may use (System V ABI, AMD64) */
@@ -337,17 +337,34 @@ static int search_symbol(struct search *search, const struct unwound *frames, si
     return hide_frame(search, frames, count, index);
 }
 
+/* What is between the ends of the stack: nobody has looked for secrets there, so all of it is hidden. */
+static int hide_omitted(struct search *search, const struct unwound *frames, size_t count, size_t index)
+{
+    const struct xctx_snapshot *whole = search->memory->snapshot->whole;
+    const struct frame_registers *first = &frames[index].registers;
+    uint64_t known = UINT64_C(1) << XCTX__REGISTER_SP;
+    uint64_t from = first->known & known ? first->value[XCTX__REGISTER_SP] : whole->stack_address;
+    uint64_t end = whole->stack_address + whole->stack_size;
+
+    if (index + 1 < count && frames[index + 1].registers.known & known &&
+        frames[index + 1].registers.value[XCTX__REGISTER_SP] > from)
+        end = frames[index + 1].registers.value[XCTX__REGISTER_SP];
+    return end > from ? blank(search, from, end - from) : 0;
+}
+
 static int search_frames(struct search *search)
 {
     struct unwound *frames = NULL;
     size_t count = 0;
     const char *end;
-    int error = xctx__unwind(search->arena, search->memory, FRAMES, &frames, &count, &end);
+    int error = xctx__unwind(search->arena, search->memory, FRAMES, FRAMES, &frames, &count, &end);
 
     for (size_t i = 0; i < count && error == 0; i++) {
         struct place seed = {.arena = search->arena, .memory = search->memory, .frames = frames, .frame_count = count};
         struct scopes scopes;
-        if (xctx__scopes_find(&seed, i, &scopes)) {
+        if (frames[i].omitted) {
+            error = hide_omitted(search, frames, count, i);
+        } else if (xctx__scopes_find(&seed, i, &scopes)) {
             error = scopes.function >= 0 ? search_scopes(search, &scopes) : search_symbol(search, frames, count, i);
             xctx__scopes_free(&scopes);
         } else {

@@ -187,8 +187,8 @@ static size_t find_way(const struct place *seed, size_t index, struct way *ret_w
     struct search search = {.memory = seed->memory, .module = caller->module, .left = TRIES};
     Dwarf_Die call_site;
 
-    if (frame->signal || frame->guessed || caller->guessed || caller->exact || !caller->module || frame->cfa == 0 ||
-        !find_call(seed, index + 1, &call_site) || !entry_of(seed, index, &search.callee))
+    if (frame->omitted || frame->signal || frame->guessed || caller->guessed || caller->exact || !caller->module ||
+        frame->cfa == 0 || !find_call(seed, index + 1, &call_site) || !entry_of(seed, index, &search.callee))
         return 0;
     follow_call(&search, &call_site);
     if (search.failed || !search.found)

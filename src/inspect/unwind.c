@@ -9,6 +9,9 @@
  * Without such information: a program counter in no module is one that was called and is not there, so that the return
  * address is where a call leaves it; else the frame pointer is followed; and where all that ends, the addresses are
  * used that were noted when the snapshot was taken.
+ *
+ * A stack that has overflown has hundreds of thousands of frames. Those that are wanted are its ends: what is between
+ * is dropped while it is walked.
  */
 #include "unwind.h"
 
@@ -20,14 +23,19 @@
 #include "cfi_expression.h"
 #include "modules.h"
 
+enum { WALKED_MOST = 1 << 18 }; /* frames that are gone through: 8 MiB of the smallest */
+
 struct walk {
     struct arena *arena;
     const struct memory *memory;
     struct unwound *frames;
     size_t count;
     size_t room;
-    size_t max;
-    uint64_t record; /* where the last saved frame pointer was that was followed */
+    size_t innermost; /* that are kept; one more is, whose registers say where the last one ends */
+    size_t outermost; /* likewise; one more, which says whether the next one is above it */
+    uint64_t dropped; /* behind the innermost */
+    uint64_t most;    /* with those that were dropped */
+    uint64_t record;  /* where the last saved frame pointer was that was followed */
     const char *end;
     bool ended; /* the stack is complete */
     bool failed;
@@ -39,8 +47,23 @@ enum step {
     STEP_UNKNOWN, /* not by this way */
 };
 
+/* Drops what is between the ends, when it has become as much as the outer one: so it costs little. */
+static void drop_middle(struct walk *walk)
+{
+    size_t first = walk->innermost + 1;
+    size_t kept = walk->outermost + 1;
+
+    if (!walk->frames || walk->outermost == 0 || walk->count < first + 2 * kept)
+        return;
+    memmove(walk->frames + first, walk->frames + walk->count - kept, kept * sizeof(*walk->frames));
+    walk->dropped += walk->count - first - kept;
+    walk->count = first + kept;
+}
+
+/* Invalidates pointers to frames, and indices of those behind the innermost. */
 static struct unwound *push(struct walk *walk)
 {
+    drop_middle(walk);
     if (walk->count == walk->room) {
         size_t room = walk->room ? 2 * walk->room : 32;
         struct unwound *frames = xctx__arena_allocate(walk->arena, room * sizeof(*frames));
@@ -320,8 +343,7 @@ static enum step step_from_nowhere(struct walk *walk)
 /* By the frame pointer: it points to the caller's, and the return address is above that. */
 static enum step step_by_frame_pointer(struct walk *walk)
 {
-    size_t index = walk->count - 1;
-    struct frame_registers *from = &walk->frames[index].registers;
+    const struct frame_registers *from = &walk->frames[walk->count - 1].registers;
     struct frame_registers registers = {0};
     uint64_t fp, sp, pc, next;
 
@@ -340,8 +362,35 @@ static enum step step_by_frame_pointer(struct walk *walk)
     walk->record = fp;
     enum step step = push_guessed(walk, pc, &registers);
     if (step == STEP_NEXT && XCTX__RECORD_ENDS_FRAME)
-        walk->frames[index].cfa = fp + 2 * sizeof(fp);
+        walk->frames[walk->count - 2].cfa = fp + 2 * sizeof(fp);
     return step;
+}
+
+/* How often an address is among the first frames; of frames that were dropped nobody knows. */
+static size_t count_found(const struct walk *walk, size_t count, uint64_t pc)
+{
+    size_t found = walk->dropped ? SIZE_MAX - count : 0;
+
+    for (size_t i = 0; i < count; i++)
+        found += walk->frames[i].pc == pc;
+    return found;
+}
+
+/* Behind which of the noted addresses those are that lie beyond the first `count` frames; 0: the last of these was not
+   noted. A function that calls itself has one as often as it is there. */
+static size_t find_noted(const struct walk *walk, size_t count)
+{
+    const xctx_snapshot *whole = walk->memory->snapshot->whole;
+    uint64_t pc = walk->frames[count - 1].pc;
+    size_t left = 0, at = 0;
+
+    for (size_t i = 0; i < whole->pc_count && (at == 0 || left > 0); i++) {
+        if (whole->pcs[i] != pc)
+            continue;
+        left = (at == 0 ? count_found(walk, count, pc) : left) - 1;
+        at = i + 1;
+    }
+    return at;
 }
 
 /* The addresses that were noted beyond the last frame that they have in common with those found. */
@@ -351,17 +400,13 @@ static void add_noted(struct walk *walk)
     size_t found = walk->count, at = 0;
 
     for (size_t i = walk->count; i > 0 && at == 0; i--) {
-        for (size_t j = 0; j < whole->pc_count && at == 0; j++) {
-            if (whole->pcs[j] == walk->frames[i - 1].pc) {
-                at = j + 1;
-                /* What was found beyond it has no noted frame pointer: it stays. */
-                found = i;
-            }
-        }
+        at = find_noted(walk, i);
+        /* What was found beyond it has no noted frame pointer: it stays. */
+        found = at > 0 ? i : found;
     }
     if (walk->count > 0 && (at == 0 || found < walk->count))
         return;
-    for (; at < whole->pc_count && walk->count < walk->max; at++) {
+    for (; at < whole->pc_count && walk->count < walk->most; at++) {
         struct unwound *frame = push(walk);
         if (!frame)
             return;
@@ -429,17 +474,45 @@ static void complain_unknown(struct walk *walk)
         (unsigned long long)last->pc, last->module ? " in " : "", last->module ? xctx__module_path(last->module) : "");
 }
 
-int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_frames, struct unwound **ret_frames,
-                 size_t *ret_count, const char **ret_end)
+/* Cuts the frames down to those that are wanted. */
+static void keep_ends(struct walk *walk)
 {
-    /* One more than is wanted: where the last frame ends is known from its caller. */
-    struct walk walk = {.arena = arena, .memory = memory, .max = max_frames + 1};
+    size_t wanted = walk->innermost + walk->outermost;
+    uint64_t total = walk->count + walk->dropped;
+
+    if (total <= wanted)
+        return;
+    if (walk->outermost == 0) {
+        walk->count = wanted;
+        walk->end =
+            xctx__arena_format(walk->arena, "the stack goes on: %zu frames are the most that were asked for", wanted);
+        return;
+    }
+    struct unwound *frames = walk->frames;
+    frames[walk->innermost].omitted = total - wanted;
+    memmove(frames + walk->innermost + 1, frames + walk->count - walk->outermost, walk->outermost * sizeof(*frames));
+    walk->count = wanted + 1;
+    if (total >= walk->most)
+        walk->end = xctx__arena_format(walk->arena, "the stack goes on: it has more than %u frames", WALKED_MOST);
+}
+
+int xctx__unwind(struct arena *arena, const struct memory *memory, size_t innermost, size_t outermost,
+                 struct unwound **ret_frames, size_t *ret_count, const char **ret_end)
+{
+    struct walk walk = {
+        .arena = arena,
+        .memory = memory,
+        .innermost = innermost,
+        .outermost = outermost,
+        /* One more than is wanted: where the last frame ends is known from its caller. */
+        .most = outermost > 0 ? WALKED_MOST : innermost + 1,
+    };
     const xctx_snapshot *whole = memory->snapshot->whole;
     bool has_stack = whole->stack_size > 0 || whole->file;
     enum step last = STEP_NEXT;
 
     if (push_first(&walk) && has_stack) {
-        while (last == STEP_NEXT && walk.count < walk.max)
+        while (last == STEP_NEXT && walk.count + walk.dropped < walk.most)
             last = step(&walk);
         if (last == STEP_UNKNOWN)
             complain_unknown(&walk);
@@ -451,11 +524,7 @@ int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_fr
     if (walk.end && walk.count > count)
         walk.end =
             xctx__arena_format(arena, "%s; of %zu more frames the addresses are known", walk.end, walk.count - count);
-    if (walk.count > max_frames) {
-        walk.count = max_frames;
-        walk.end =
-            xctx__arena_format(arena, "the stack goes on: %zu frames are the most that were asked for", max_frames);
-    }
+    keep_ends(&walk);
     if (!has_stack && !walk.end)
         walk.end = "only return addresses were captured, along frame pointers: functions without one are missing, and "
                    "so is what is behind them";

@@ -34,6 +34,7 @@ struct unwound {
     bool signal;                 /* this is the frame that a signal handler returns to (its pc is in the trampoline) */
     bool tail;                   /* it left by a tail call: `pc` is behind the jump (tail_calls.h) */
     uint64_t cfa;                /* 0: not known */
+    uint64_t omitted;            /* not 0: the first of so many that are left out. The next is not its caller */
     Dwfl_Module *module;         /* NULL: the pc is in none */
     const struct memory *memory; /* what of the memory is still there for it; NULL: all */
     struct frame_registers registers;
@@ -48,10 +49,13 @@ static inline uint64_t xctx__unwound_lookup(const struct unwound *frame)
 /*
  * Unwinds a snapshot. With the decode lock held.
  *
+ * Of a stack with more frames there are the innermost and the outermost, so many of each, and between them the first
+ * of those that are left out: it is where the one before it was called.
+ *
  * `ret_end` receives a line that says where and why the stack ends if it does so early; NULL: it is complete.
  * Returns 0 or -ENOMEM. All in the arena.
  */
-int xctx__unwind(struct arena *arena, const struct memory *memory, size_t max_frames, struct unwound **ret_frames,
-                 size_t *ret_count, const char **ret_end);
+int xctx__unwind(struct arena *arena, const struct memory *memory, size_t innermost, size_t outermost,
+                 struct unwound **ret_frames, size_t *ret_count, const char **ret_end);
 
 #endif

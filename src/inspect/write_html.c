@@ -190,6 +190,9 @@ static void write_frame(struct sink *sink, const xctx_frame *frame, size_t index
 {
     size_t count = xctx_frame_local_count(frame);
 
+    if (frame->omitted > 0)
+        xctx__sink_format(sink, "<p class=\"meta\">%" PRIu64 " %s left out</p>\n", frame->omitted,
+                          frame->omitted == 1 ? "frame is" : "frames are");
     xctx__sink_format(sink, "<details class=\"frame%s\"%s>", frame->inlined ? " inlined" : "",
                       index == 0 ? " open" : "");
     write_summary(sink, frame, index);

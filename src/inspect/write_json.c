@@ -307,6 +307,7 @@ static void put_frame(struct json *json, const xctx_frame *frame, size_t index)
     put_hex(json, "pc", frame->pc);
     put_known_hex(json, "cfa", frame->cfa);
     put_number(json, "offset", frame->offset);
+    put_number(json, "omitted", frame->omitted);
     put_bool(json, "inlined", frame->inlined);
     put_bool(json, "interrupted", frame->interrupted);
     put_bool(json, "guessed", frame->guessed);

@@ -370,6 +370,12 @@ static void write_locals(struct pen *pen, const xctx_frame *frame)
 
 static void write_frame(struct pen *pen, const xctx_frame *frame, size_t index)
 {
+    if (frame->omitted > 0) {
+        pen_paragraph(pen, 4, 8);
+        pen_format(pen, "... %" PRIu64 " %s left out ...", frame->omitted,
+                   frame->omitted == 1 ? "frame is" : "frames are");
+        pen_line(pen);
+    }
     if (frame->interrupted && index > 0) {
         pen_paragraph(pen, 4, 8);
         pen_styled(pen, STYLE_ALARM, "<a signal came here>");

@@ -47,6 +47,34 @@ static ON_STACK xctx_snapshot *take_with_secrets(void)
     return snapshot;
 }
 
+enum { DEPTH = 20000 };
+
+static ON_STACK xctx_snapshot *recurse(int depth);
+
+static ON_STACK xctx_snapshot *recurse_with_password(int depth)
+{
+    unsigned char password[32];
+    fill(password, sizeof(password), PASSWORD);
+    xctx_snapshot *snapshot = recurse(depth);
+    __asm__ volatile("" : : "r"(password) : "memory");
+    fill(password, sizeof(password), 0);
+    return snapshot;
+}
+
+/* A secret in the middle of a very large stack. */
+static ON_STACK xctx_snapshot *recurse(int depth)
+{
+    xctx_snapshot *snapshot = NULL;
+    if (depth == 0)
+        snapshot = xctx_snapshot_take(XCTX_CAPTURE_ALL);
+    else if (depth == DEPTH / 2)
+        snapshot = recurse_with_password(depth - 1);
+    else
+        snapshot = recurse(depth - 1);
+    __asm__ volatile("" : : : "memory");
+    return snapshot;
+}
+
 static struct image write_redacted(xctx_snapshot *snapshot)
 {
     int fd = memory_file();
@@ -93,6 +121,20 @@ TEST(core_has_nothing_that_is_marked)
     check_redacted(&image);
     /* Copies of secrets may be in floating-point registers. */
     assert_null(image_note(&image, "CORE", NT_FPREGSET, 0, &size));
+    free(image.bytes);
+    xctx_snapshot_unref(snapshot);
+}
+
+TEST(core_of_a_very_large_stack_has_nothing_that_is_marked)
+{
+    mark();
+    assert_int_equal(xctx_set_stack_limit(XCTX_SNAPSHOT_STACK_MAX), 0);
+    xctx_snapshot *snapshot = recurse(DEPTH);
+    assert_int_equal(xctx_set_stack_limit(XCTX_SNAPSHOT_STACK_DEFAULT), 0);
+    struct image raw = write_one(snapshot), image = write_redacted(snapshot);
+    assert_true(has(&raw, PASSWORD));
+    assert_false(has(&image, PASSWORD));
+    free(raw.bytes);
     free(image.bytes);
     xctx_snapshot_unref(snapshot);
 }

@@ -122,6 +122,177 @@ TEST(frames_end_at_the_most_that_were_asked_for)
     xctx_report_unref(report);
 }
 
+static char *written(const xctx_report *report, enum xctx_format format)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    assert_non_null(file);
+    assert_int_equal(xctx_report_write(report, file, format), 0);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static void check_written(const xctx_report *report, enum xctx_format format, const char *expected)
+{
+    char *text = written(report, format);
+    int times = 0;
+    for (const char *at = text; (at = strstr(at, expected)); at++)
+        times++;
+    assert_int_equal(times, 1);
+    free(text);
+}
+
+/* How many frames of `recurse` there are, and which one says how many are left out; 0: none does. */
+static size_t count_recursions(const xctx_report *report, size_t *ret_marked)
+{
+    size_t found = 0, marked = 0;
+
+    for (size_t i = 0; i < xctx_report_frame_count(report); i++) {
+        const xctx_frame *frame = xctx_report_frame(report, i);
+        found += frame_is(frame, "recurse");
+        assert_true(frame->omitted == 0 || marked == 0);
+        marked = frame->omitted ? i : marked;
+    }
+    *ret_marked = marked;
+    return found;
+}
+
+static const char *depth_in(const xctx_frame *frame)
+{
+    const xctx_local *depth = xctx_frame_find(frame, "depth");
+
+    return depth && depth->value ? depth->value : "";
+}
+
+/* Both ends are as they are in the whole, with the values of their variables. */
+static void check_same_ends(const xctx_report *report, const xctx_report *all)
+{
+    size_t omitted = xctx_report_frame_count(all) - xctx_report_frame_count(report);
+
+    for (size_t i = 0; i < xctx_report_frame_count(report); i++) {
+        const xctx_frame *frame = xctx_report_frame(report, i);
+        const xctx_frame *same = xctx_report_frame(all, i < 128 ? i : i + omitted);
+        assert_true(frame->cfa == same->cfa && frame->pc == same->pc && frame->line == same->line);
+        assert_true(frame->inlined == same->inlined && frame->guessed == same->guessed);
+        assert_string_equal(depth_in(frame), depth_in(same));
+    }
+}
+
+TEST(frames_of_a_large_stack_are_its_ends)
+{
+    xctx_inspect_options options = {.size = sizeof(options), .max_frames = 4096};
+    size_t marked = 0;
+    char line[64];
+
+    assert_int_equal(xctx_set_stack_limit(4 << 20), 0);
+    recurse(2000);
+    assert_int_equal(xctx_set_stack_limit(XCTX_SNAPSHOT_STACK_DEFAULT), 0);
+    xctx_snapshot *snapshot = xctx_snapshot_ref(taken);
+    xctx_report *report = report_of(taken, NULL), *all = report_of(snapshot, &options);
+    size_t count = xctx_report_frame_count(all), unused;
+    assert_int_equal(count_recursions(all, &unused), 2001);
+    assert_int_equal(xctx_report_frame_count(report), 256);
+    count_recursions(report, &marked);
+    assert_int_equal(marked, 128);
+    assert_int_equal(xctx_report_frame(report, marked)->omitted, count - 256);
+    assert_false(has_note(report, "the stack"));
+    assert_true(frame_is(xctx_report_frame(report, 0), "take"));
+    check_same_ends(report, all);
+    snprintf(line, sizeof(line), "    ... %zu frames are left out ...\n", count - 256);
+    check_written(report, XCTX_FORMAT_TEXT, line);
+    snprintf(line, sizeof(line), "\"omitted\": %zu", count - 256);
+    check_written(report, XCTX_FORMAT_JSON, line);
+    snprintf(line, sizeof(line), ">%zu frames are left out<", count - 256);
+    check_written(report, XCTX_FORMAT_HTML, line);
+    xctx_report_unref(report);
+    xctx_report_unref(all);
+}
+
+/* Three for each call: the physical one, and two that were inlined into it. */
+static inline __attribute__((always_inline)) void innermost_inlined(int depth);
+
+static NOINLINE void recurse_by_inlined(int depth)
+{
+    innermost_inlined(depth);
+    NO_TAIL_CALL;
+}
+
+static inline __attribute__((always_inline)) void outer_inlined(int depth)
+{
+    if (depth > 0)
+        recurse_by_inlined(depth - 1);
+    else
+        take(XCTX_CAPTURE_ALL);
+    NO_TAIL_CALL;
+}
+
+static inline __attribute__((always_inline)) void innermost_inlined(int depth)
+{
+    outer_inlined(depth);
+    NO_TAIL_CALL;
+}
+
+static void check_ends_with_inlined(int depth, bool omits)
+{
+    xctx_inspect_options options = {.size = sizeof(options), .max_frames = 4096};
+    size_t marked = 0;
+
+    assert_int_equal(xctx_set_stack_limit(1 << 20), 0);
+    recurse_by_inlined(depth);
+    assert_int_equal(xctx_set_stack_limit(XCTX_SNAPSHOT_STACK_DEFAULT), 0);
+    xctx_snapshot *snapshot = xctx_snapshot_ref(taken);
+    xctx_report *report = report_of(taken, NULL), *all = report_of(snapshot, &options);
+    count_recursions(report, &marked);
+    assert_int_equal(marked, omits ? 128 : 0);
+    assert_true(xctx_report_frame_count(all) >= (size_t)(3 * depth));
+    assert_int_equal(xctx_report_frame_count(report), omits ? 256 : xctx_report_frame_count(all));
+    check_same_ends(report, all);
+    assert_false(has_note(report, "the stack"));
+    xctx_report_unref(report);
+    xctx_report_unref(all);
+}
+
+TEST(frames_of_a_large_stack_with_inlined_calls_are_its_ends)
+{
+    check_ends_with_inlined(60, false);
+    check_ends_with_inlined(90, true);
+    check_ends_with_inlined(250, true);
+    check_ends_with_inlined(1000, true);
+}
+
+/* With a frame pointer in each frame. */
+#ifdef __clang__
+#define PLAIN __attribute__((noinline, optnone))
+#else
+#define PLAIN __attribute__((noinline, optimize("O0", "no-omit-frame-pointer")))
+#endif
+
+static PLAIN void recurse_plainly(int depth)
+{
+    if (depth > 0)
+        recurse_plainly(depth - 1);
+    else
+        take(XCTX_CAPTURE_ALL);
+    NO_TAIL_CALL;
+}
+
+/* The bytes end within the recursion, and the addresses that were noted are all of it. */
+TEST(noted_addresses_of_a_recursive_function_are_no_further_frames)
+{
+    assert_int_equal(xctx_set_stack_limit(4096), 0);
+    recurse_plainly(500);
+    assert_int_equal(xctx_set_stack_limit(XCTX_SNAPSHOT_STACK_DEFAULT), 0);
+    assert_int_equal(xctx_snapshot_stack(taken, NULL, 0), XCTX_SNAPSHOT_ADDRESSES);
+    xctx_report *report = report_of(taken, NULL);
+    assert_true(has_note(report, "the stack ends here"));
+    size_t guessed = 0, count = xctx_report_frame_count(report);
+    for (size_t i = 0; i < count; i++)
+        guessed += xctx_report_frame(report, i)->guessed;
+    assert_true(guessed == 0 || count <= XCTX_SNAPSHOT_ADDRESSES);
+    xctx_report_unref(report);
+}
+
 TEST(frames_of_a_recursive_function_are_all_there)
 {
     recurse(20);

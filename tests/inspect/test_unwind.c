@@ -84,7 +84,7 @@ static struct frame_registers registers_of(size_t index)
 
     xctx__decode_lock();
     memory.modules = xctx__modules_get(taken, NULL);
-    int result = xctx__unwind(&arena, &memory, 100, &frames, &count, &end);
+    int result = xctx__unwind(&arena, &memory, 100, 0, &frames, &count, &end);
     xctx__modules_put(memory.modules);
     xctx__decode_unlock();
     assert_int_equal(result, 0);
