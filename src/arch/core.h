@@ -19,6 +19,10 @@
  * xctx__core_fpu_get(struct xctx__registers *, uint8_t *area, uint32_t note, const uint8_t *content, size_t size); The
  * reverse, for a note of a file: makes an area, with room for XCTX__FPU_MAX, as xctx__fpu_from_ucontext() does, and the
  * registers known that are in it. Returns its size; 0: it is another note, or too short.
+ *
+ *   static inline uint64_t xctx__core_tls(uint64_t pointer, uint64_t address, uint64_t size, uint64_t align);
+ *       Where the thread-local storage of the program itself is, of the thread with that pointer: the first that is
+ *       laid out, so that it follows from its segment's p_vaddr, p_memsz and p_align, which is a power of two.
  */
 #ifndef XCTX_ARCH_CORE_H
 #define XCTX_ARCH_CORE_H

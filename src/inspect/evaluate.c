@@ -108,7 +108,7 @@ static bool run_register(struct evaluation *evaluation, const Dwarf_Op *operatio
 }
 
 /* Operations that look elsewhere, or say what the object is. What is in none of these functions is not supported: other
-   address spaces, thread-local storage (the thread may be gone), what comes after DWARF 5. */
+   address spaces, what comes after DWARF 5. */
 static bool run_other(struct evaluation *evaluation, const Dwarf_Op *operation)
 {
     switch (operation->atom) {

@@ -4,6 +4,7 @@
 
 #include "evaluate_internal.h"
 #include "operation.h"
+#include "tls.h"
 
 /* ---- registers ---- */
 
@@ -121,6 +122,19 @@ static void push_frame_base(struct evaluation *evaluation, int64_t offset)
         xctx__evaluation_fail(evaluation, source);
     evaluation->used_state = true;
     xctx__evaluation_push_generic(evaluation, base + (uint64_t)offset);
+}
+
+/* What is on the stack is an offset into the module's thread-local storage. */
+static void push_tls(struct evaluation *evaluation)
+{
+    uint64_t address = 0;
+    uint64_t offset = xctx__evaluation_pop_address(evaluation);
+    enum xctx_source source = xctx__tls_address(evaluation->place, offset, &address);
+
+    if (source != XCTX_SOURCE_SNAPSHOT)
+        xctx__evaluation_fail(evaluation, source);
+    evaluation->global = true;
+    xctx__evaluation_push_generic(evaluation, address);
 }
 
 static void push_cfa(struct evaluation *evaluation)
@@ -294,6 +308,10 @@ static bool run_state(struct evaluation *evaluation, const Dwarf_Op *operation)
         return true;
     case DW_OP_call_frame_cfa:
         push_cfa(evaluation);
+        return true;
+    case DW_OP_form_tls_address:
+    case DW_OP_GNU_push_tls_address:
+        push_tls(evaluation);
         return true;
     case DW_OP_deref:
         dereference(evaluation, &generic, XCTX__GENERIC_SIZE);

@@ -59,4 +59,11 @@ static inline size_t xctx__core_fpu_get(struct xctx__registers *to, uint8_t *are
     return XCTX__FPU_MAX;
 }
 
+/* Variant I of the processor's ABI: above the pointer and two words that belong to the system. */
+static inline uint64_t xctx__core_tls(uint64_t pointer, uint64_t address, uint64_t size, uint64_t align)
+{
+    (void)size;
+    return pointer + 16 + ((address - 16) & (align - 1));
+}
+
 #endif

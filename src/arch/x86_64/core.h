@@ -123,4 +123,10 @@ static inline size_t xctx__core_fpu_get(struct xctx__registers *to, uint8_t *are
     return size;
 }
 
+/* Variant II of the processor's ABI: below the pointer, as near as the alignment lets it be. */
+static inline uint64_t xctx__core_tls(uint64_t pointer, uint64_t address, uint64_t size, uint64_t align)
+{
+    return pointer - (size + (-(size + address) & (align - 1)));
+}
+
 #endif
