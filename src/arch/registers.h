@@ -39,10 +39,10 @@
  *   XCTX__VECTOR_NAME
  *       What vector registers are called, before their number: a literal.
  *
- *   static inline void xctx__words_copy(void *to, const void *from, size_t size);
- *   static inline void xctx__words_clear(void *memory, size_t size);
- *       As memcpy() and memset() to 0, of whole words. The program's memcpy() may be a sanitizer's, which a stack has
- *       bytes for that no C program may touch.
+ *   void xctx__words_copy(void *to, const void *from, size_t size);
+ *   void xctx__words_clear(void *memory, size_t size);
+ *       As memcpy() and memset() to 0, of whole words; in words.c. Async-signal-safe. The program's memcpy() may be a
+ *       sanitizer's, which a stack has bytes for that no C program may touch.
  *
  *   static inline uint64_t xctx__fp_control(void);
  *       Floating-point control, as xctx_thread_state.fp_control.
@@ -81,6 +81,9 @@
 #else
 #error "xctx supports x86-64 and aarch64"
 #endif
+
+void xctx__words_copy(void *to, const void *from, size_t size);
+void xctx__words_clear(void *memory, size_t size);
 
 /* As gdb calls them. Exported for libxctx-inspect. */
 XCTX_API extern const char *const xctx__register_names[XCTX__REGISTERS];

@@ -50,20 +50,6 @@ struct xctx__registers {
 };
 _Static_assert(offsetof(struct xctx__registers, value) == 8, "as capture.S");
 
-static inline void xctx__words_copy(void *to, const void *from, size_t size)
-{
-    uint64_t word;
-
-    for (size_t at = 0; at + sizeof(word) <= size; at += sizeof(word))
-        __asm__ volatile("ldr %0, [%1, %3]\n\tstr %0, [%2, %3]" : "=&r"(word) : "r"(from), "r"(to), "r"(at) : "memory");
-}
-
-static inline void xctx__words_clear(void *memory, size_t size)
-{
-    for (size_t at = 0; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t))
-        __asm__ volatile("str xzr, [%0, %1]" : : "r"(memory), "r"(at) : "memory");
-}
-
 static inline uint64_t xctx__fp_control(void)
 {
     uint64_t control;

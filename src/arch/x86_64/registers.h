@@ -64,20 +64,6 @@ struct xctx__registers {
 };
 _Static_assert(sizeof(struct xctx__registers) == 192 && offsetof(struct xctx__registers, value) == 8, "as capture.S");
 
-static inline void xctx__words_copy(void *to, const void *from, size_t size)
-{
-    size_t words = size / sizeof(uint64_t);
-
-    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-}
-
-static inline void xctx__words_clear(void *memory, size_t size)
-{
-    size_t words = size / sizeof(uint64_t);
-
-    __asm__ volatile("rep stosq" : "+D"(memory), "+c"(words) : "a"(0) : "memory");
-}
-
 static inline uint64_t xctx__fp_control(void)
 {
     uint16_t x87;
