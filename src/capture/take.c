@@ -34,6 +34,19 @@ int xctx_set_stack_limit(size_t bytes)
 /* The frames of others may lie in what a sanitizer has told apart. */
 #define NOT_SANITIZED __attribute__((no_sanitize_address, no_sanitize_thread))
 
+/* Whether the chain goes on there. One branch for each test, which the compiler must not work out together (hence the
+   assembly, which does nothing): all are foreseen, and then nothing waits for their outcome. */
+static inline __attribute__((always_inline)) bool is_record(uintptr_t frame, uintptr_t low, uintptr_t last)
+{
+    if (XCTX__UNLIKELY(frame < low))
+        return false;
+    __asm__("" : "+r"(frame));
+    if (XCTX__UNLIKELY(frame > last))
+        return false;
+    __asm__("" : "+r"(frame));
+    return XCTX__LIKELY(frame % sizeof(uintptr_t) == 0);
+}
+
 /* Follows frame pointers: each points to the caller's, and behind that is the return address. Every one is further up
    than the one before, so this ends. `low` is the stack pointer. Returns how many addresses there are, the first being
    `pc`. */
@@ -46,10 +59,10 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
     uintptr_t *const end = pcs + max;
 
     *to++ = pc;
-    while (to < end && frame >= low && frame <= last && frame % sizeof(uintptr_t) == 0) {
+    while (to < end && is_record(frame, low, last)) {
         const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
         uintptr_t next = record[0], address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
-        if (!address)
+        if (XCTX__UNLIKELY(!address))
             break;
         *to++ = address;
         low = frame + RECORD;
