@@ -40,7 +40,7 @@ static xctx_snapshot *abridge(const xctx_snapshot *link)
     if (!abridged)
         return NULL;
     /* All but the counts and the context, which other threads may be changing. */
-    copy_part(abridged, link, offsetof(xctx_snapshot, stage), offsetof(xctx_snapshot, context));
+    copy_part(abridged, link, offsetof(xctx_snapshot, size), offsetof(xctx_snapshot, context));
     copy_part(abridged, link, offsetof(xctx_snapshot, context) + sizeof(link->context), sizeof(*link));
     atomic_init(&abridged->refs, 1);
     atomic_init(&abridged->uses, 1);
@@ -99,8 +99,6 @@ static void shorten(xctx_snapshot *snapshot, const xctx_snapshot *parent)
 
 void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent)
 {
-    if (!parent)
-        return;
     if (parent->depth < atomic_load_explicit(&xctx__chain_parents, memory_order_relaxed) &&
         parent->chain_bytes + snapshot->size <= atomic_load_explicit(&xctx__chain_limit, memory_order_relaxed))
         attach(snapshot, xctx_snapshot_ref(parent));
@@ -110,6 +108,5 @@ void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent)
 
 void xctx__snapshot_link_end(xctx_snapshot *snapshot, xctx_snapshot *parent)
 {
-    if (parent)
-        attach(snapshot, xctx_snapshot_ref(parent));
+    attach(snapshot, xctx_snapshot_ref(parent));
 }

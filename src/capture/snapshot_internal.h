@@ -104,31 +104,33 @@ XCTX_API size_t xctx__file_read_at(const struct core_file *file, uint64_t offset
 struct xctx_snapshot {
     _Atomic uint32_t refs;
     _Atomic uint32_t uses;
+    size_t size;          /* of the block, in bytes */
+    xctx_snapshot *whole; /* whose block `stack` and `fpu` are in: itself, unless it is abridged */
+    uint8_t *stack;       /* in the block of `whole`; of an opened one in the file; NULL: a range of that has it */
+    uint8_t *fpu;         /* likewise, as arch/registers.h says */
+    uint32_t stack_room;
+    uint32_t fpu_room;
+    uint32_t reserved;    /* XCTX_CAPTURE_* there is room for */
+    uint32_t blank_count; /* of `blanks` */
+    /* From here on all is 0 in one that is not filled, */
     uint8_t stage; /* enum snapshot_stage */
     uint8_t bits;  /* enum snapshot_bits */
     uint16_t pc_count;
     uint32_t captured; /* XCTX_CAPTURE_* */
     xctx_snapshot *parent;
-    xctx_snapshot *whole;          /* whose block `stack` and `fpu` are in: itself, unless it is abridged */
     struct map *root;              /* the variables; NULL: not captured */
     struct map *reserved_map;      /* for a copy of them, where they cannot be shared; NULL: none */
     xctx_context *_Atomic context; /* made of `root` when it is first asked for */
     uint32_t depth;                /* of the chain: 0 without a parent */
-    uint32_t reserved;             /* XCTX_CAPTURE_* there is room for */
-    uint64_t chain_bytes;          /* this snapshot's `size`, and its parents' */
-    uint64_t epoch;                /* of the list of modules: modules.h */
-    size_t size;                   /* of the block, in bytes */
-    uint64_t stack_address;        /* where `stack` was; its size follows */
-    uint32_t stack_size;
-    uint32_t stack_room;
     uint32_t fpu_size;
-    uint32_t fpu_room;
-    uint8_t *stack;        /* in the block of `whole`; of an opened one in the file; NULL: a range of that has it */
-    uint8_t *fpu;          /* likewise, as arch/registers.h says */
-    const uint8_t *blanks; /* of an opened one: xctx_core_blank, not aligned: what is zeros in the file for a secret */
-    uint32_t blank_count;
+    uint32_t stack_size;
+    uint32_t unused;
+    uint64_t stack_address; /* where `stack` was */
+    uint64_t epoch;         /* of the list of modules: modules.h */
+    const uint8_t *blanks;  /* of an opened one: xctx_core_blank, not aligned: what is zeros in the file for a secret */
     struct core_file *file;
-    struct xctx__registers registers;
+    struct xctx__registers registers; /* up to `known`, which says what of the rest is valid */
+    uint64_t chain_bytes;             /* this snapshot's `size`, and its parents' */
     uintptr_t pcs[XCTX_SNAPSHOT_ADDRESSES];
     xctx_thread_state state; /* `present` says what of it is valid */
 };
@@ -156,7 +158,7 @@ static inline bool xctx__snapshot_is_blank(const xctx_snapshot *snapshot, uint64
 /* Memory for a snapshot, all zeros but for the counts and sizes. NULL: there is none. Exported for libxctx-inspect. */
 XCTX_API xctx_snapshot *xctx__snapshot_create(unsigned reserved, size_t stack_room);
 
-/* Gives a new snapshot its parent (taking a reference), within the limits of chains. */
+/* Gives a new snapshot its parent, taking a reference to that, within the limits of chains. */
 void xctx__snapshot_link(xctx_snapshot *snapshot, xctx_snapshot *parent);
 
 /* The same for a snapshot that no context will carry, so that the chain ends with it: without limits.

@@ -40,10 +40,10 @@ static inline __attribute__((always_inline)) bool is_record(uintptr_t frame, uin
 {
     if (XCTX__UNLIKELY(frame < low))
         return false;
-    __asm__("" : "+r"(frame));
+    __asm__ volatile("");
     if (XCTX__UNLIKELY(frame > last))
         return false;
-    __asm__("" : "+r"(frame));
+    __asm__ volatile("");
     return XCTX__LIKELY(frame % sizeof(uintptr_t) == 0);
 }
 
@@ -61,12 +61,12 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
     *to++ = pc;
     while (to < end && is_record(frame, low, last)) {
         const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
-        uintptr_t next = record[0], address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
+        uintptr_t address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
         if (XCTX__UNLIKELY(!address))
             break;
         *to++ = address;
         low = frame + RECORD;
-        frame = next;
+        frame = record[0];
     }
     return (size_t)(to - pcs);
 }
@@ -80,6 +80,14 @@ NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
         return 0;
     struct bounds bounds = xctx__stack_bounds(&xctx__slot, sp, true);
     return walk(record[1], sp, record[0], bounds.high, pcs, max);
+}
+
+/* Where the captured stack begins. */
+static inline uintptr_t from_of(const struct xctx__registers *registers, uintptr_t low)
+{
+    uintptr_t sp = registers->value[XCTX__REGISTER_SP];
+
+    return XCTX__LIKELY(sp >= low) ? sp : low;
 }
 
 /* What a function may use below its stack pointer: where a signal interrupted it, that is part of its frame. */
@@ -119,51 +127,72 @@ static void take_fpu(xctx_snapshot *snapshot, const ucontext_t *context)
     snapshot->fpu_size = (uint32_t)size;
 }
 
-/* Everything but the variables and the parent. Into memory that is reserved for it. `error_number` is the thread's.
-   `safe`: this may be a signal handler, also without a `context`. */
-static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture,
-                                                       const struct xctx__registers *registers,
-                                                       const ucontext_t *context, int error_number, bool safe)
+/* What takes longer than addresses. Apart, so that those do not wait for it. */
+static __attribute__((noinline)) void take_more(xctx_snapshot *snapshot, const struct xctx__registers *registers,
+                                                const ucontext_t *context, uintptr_t low, uintptr_t high, bool safe)
 {
-    uintptr_t sp = registers->value[XCTX__REGISTER_SP];
+    const unsigned capture = snapshot->captured;
     xctx_thread_state *state = &snapshot->state;
+    uintptr_t from = from_of(registers, low);
 
-    /* First what this function would change itself. */
-    if (capture & XCTX_CAPTURE_FPU)
-        take_fpu(snapshot, context);
-    struct bounds bounds = xctx__stack_bounds(slot, sp, safe);
-    uintptr_t from = XCTX__LIKELY(sp >= bounds.low) ? sp : bounds.low;
-    if (capture & XCTX_CAPTURE_STACK)
-        snapshot->pc_count =
-            (uint16_t)walk(registers->value[XCTX__REGISTER_PC], from, registers->value[XCTX__REGISTER_FP], bounds.high,
-                           snapshot->pcs, XCTX_SNAPSHOT_ADDRESSES);
     if (capture & (XCTX_CAPTURE_REGISTERS | XCTX_CAPTURE_LOCALS))
         take_registers(snapshot, registers, context);
     if (capture & XCTX_CAPTURE_LOCALS)
-        take_stack(snapshot, context ? below(from, bounds.low) : from, bounds.high);
-    state->tid = bounds.tid;
-    state->pid = atomic_load_explicit(&xctx__process, memory_order_relaxed);
-    state->present = XCTX_THREAD_IDS;
-    if (bounds.high) {
-        state->stack_low = bounds.low;
-        state->stack_high = bounds.high;
-        state->present |= XCTX_THREAD_STACK;
-    }
+        take_stack(snapshot, context ? below(from, low) : from, high);
     if (capture & XCTX_CAPTURE_STATE) {
+        int error_number = errno; /* nothing has changed it yet */
         state->error_number = error_number;
         state->present |= XCTX_THREAD_ERRNO;
         xctx__state_read(state, context, safe);
         errno = error_number;
     }
+}
+
+/* Everything but the variables and the parent. Into memory that is reserved for it. `safe`: this may be a signal
+   handler, also without a `context`. */
+static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, struct slot *slot, unsigned capture,
+                                                       const struct xctx__registers *registers,
+                                                       const ucontext_t *context, bool safe)
+{
+    xctx_thread_state *state = &snapshot->state;
+
+    /* First what this function would change itself. */
+    if (XCTX__UNLIKELY(capture & XCTX_CAPTURE_FPU))
+        take_fpu(snapshot, context);
+    struct bounds bounds = xctx__stack_bounds(slot, registers->value[XCTX__REGISTER_SP], safe);
+    if (capture & XCTX_CAPTURE_STACK)
+        snapshot->pc_count =
+            (uint16_t)walk(registers->value[XCTX__REGISTER_PC], from_of(registers, bounds.low),
+                           registers->value[XCTX__REGISTER_FP], bounds.high, snapshot->pcs, XCTX_SNAPSHOT_ADDRESSES);
+    state->tid = bounds.tid;
+    state->pid = atomic_load_explicit(&xctx__process, memory_order_relaxed);
+    state->present = XCTX_THREAD_IDS;
+    if (XCTX__LIKELY(bounds.high)) {
+        state->stack_low = bounds.low;
+        state->stack_high = bounds.high;
+        state->present |= XCTX_THREAD_STACK;
+    }
     snapshot->captured = capture;
     snapshot->epoch = atomic_load_explicit(&xctx__module_epoch, memory_order_relaxed);
     snapshot->bits |= context ? SNAPSHOT_INTERRUPTED : 0;
+    if (capture & ~XCTX_CAPTURE_STACK)
+        take_more(snapshot, registers, context, bounds.low, bounds.high, safe);
     snapshot->stage = SNAPSHOT_FILLED;
 }
 
 static size_t stack_room(unsigned capture)
 {
     return capture & XCTX_CAPTURE_LOCALS ? atomic_load_explicit(&stack_limit, memory_order_relaxed) : 0;
+}
+
+/* The thread's errno is captured only afterwards. */
+static struct map *share_keeping_errno(struct slot *slot, xctx_context *current)
+{
+    int error_number = errno;
+    struct map *map = xctx__context_share_current(slot, current);
+
+    errno = error_number;
+    return map;
 }
 
 /* The variables as they are: a reference to the current context's map. 0 or -ENOMEM. */
@@ -174,16 +203,21 @@ static int take_variables(xctx_snapshot *snapshot, struct slot *slot)
     if (XCTX__LIKELY(current && slot->pin == current))
         snapshot->root = xctx__map_ref(slot, slot->pin_map);
     else if (current)
-        snapshot->root = xctx__context_share_current(slot, current);
+        snapshot->root = share_keeping_errno(slot, current);
     else
         snapshot->root = xctx__map_ref(slot, &xctx__map_empty);
     return snapshot->root ? 0 : -ENOMEM;
 }
 
+/* What the current context carries; NULL: nothing. */
+static inline xctx_snapshot *carried(const struct slot *slot)
+{
+    return slot->current ? slot->current->snapshot : NULL;
+}
+
 /* A new snapshot with everything. NULL: no memory. */
 static xctx_snapshot *take_new(struct slot *slot, unsigned capture, const struct xctx__registers *registers)
 {
-    int error_number = capture & XCTX_CAPTURE_STATE ? errno : 0;
     xctx_snapshot *snapshot = xctx__snapshot_allocate(slot, capture, stack_room(capture));
 
     if (!snapshot)
@@ -192,8 +226,10 @@ static xctx_snapshot *take_new(struct slot *slot, unsigned capture, const struct
         xctx_snapshot_unref(snapshot);
         return NULL;
     }
-    take(snapshot, slot, capture, registers, NULL, error_number, false);
-    xctx__snapshot_link(snapshot, slot->current ? slot->current->snapshot : NULL);
+    take(snapshot, slot, capture, registers, NULL, false);
+    xctx_snapshot *parent = carried(slot);
+    if (parent)
+        xctx__snapshot_link(snapshot, parent);
     return snapshot;
 }
 
@@ -250,7 +286,6 @@ int xctx__snapshot_fill_from(xctx_snapshot *snapshot, unsigned capture, const vo
                              struct xctx__registers *registers)
 {
     struct slot *slot = &xctx__slot;
-    int error_number = capture & XCTX_CAPTURE_STATE ? errno : 0;
 
     if (!snapshot || capture & ~snapshot->reserved)
         return -EINVAL;
@@ -259,7 +294,9 @@ int xctx__snapshot_fill_from(xctx_snapshot *snapshot, unsigned capture, const vo
     if (ucontext)
         xctx__registers_from_ucontext(registers, ucontext);
     take_variables_safely(snapshot, slot);
-    take(snapshot, slot, capture, registers, ucontext, error_number, true);
-    xctx__snapshot_link_end(snapshot, slot->current ? slot->current->snapshot : NULL);
+    take(snapshot, slot, capture, registers, ucontext, true);
+    xctx_snapshot *parent = carried(slot);
+    if (parent)
+        xctx__snapshot_link_end(snapshot, parent);
     return 0;
 }
