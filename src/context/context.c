@@ -618,6 +618,22 @@ static __attribute__((noinline)) xctx_context *unref_slowly(struct slot *slot, x
     return NULL;
 }
 
+/* Returns NULL, so that xctx_unref() can end with it. */
+static __attribute__((noinline)) xctx_context *unref_snapshot(xctx_context *context)
+{
+    struct xctx_snapshot *snapshot = context->snapshot;
+
+    context->snapshot = NULL;
+    xctx_snapshot_unref(snapshot); /* last: it may call the user's code */
+    return NULL;
+}
+
+static __attribute__((noinline)) xctx_context *destroy(struct slot *slot, xctx_context *context)
+{
+    context_destroy(slot, context);
+    return NULL;
+}
+
 xctx_context *xctx_unref(xctx_context *context)
 {
     struct slot *slot = &xctx__slot;
@@ -626,21 +642,17 @@ xctx_context *xctx_unref(xctx_context *context)
     if (XCTX__UNLIKELY(!context))
         return NULL;
     /* Acquire: see whether another thread, which gave its reference back before, has entered the context. */
-    if (XCTX__LIKELY(atomic_load_explicit(&context->refs, memory_order_acquire) == 1)) {
-        uintptr_t claim = atomic_load_explicit(&context->claim, memory_order_relaxed);
-        bool kept = claim == xctx__claim(record, CLAIM_KEPT);
-        bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
-        if (XCTX__LIKELY(kept && unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
-                         !context->snapshot && XCTX__FREE_LIMIT > 0)) {
-            /* As it was made: ready for the next copy. */
-            slot->pin_dropped++;
-            slot->spare = context;
-            return NULL;
-        }
-        if (kept || unused) {
-            context_destroy(slot, context);
-            return NULL;
-        }
+    if (XCTX__UNLIKELY(atomic_load_explicit(&context->refs, memory_order_acquire) != 1))
+        return unref_slowly(slot, context);
+    bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
+    if (XCTX__UNLIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) != xctx__claim(record, CLAIM_KEPT)))
+        return unused ? destroy(slot, context) : unref_slowly(slot, context);
+    if (XCTX__LIKELY(unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
+                     XCTX__FREE_LIMIT > 0)) {
+        /* As it was made, but for the snapshot: ready for the next copy. */
+        slot->pin_dropped++;
+        slot->spare = context;
+        return context->snapshot ? unref_snapshot(context) : NULL;
     }
-    return unref_slowly(slot, context);
+    return destroy(slot, context);
 }

@@ -76,7 +76,8 @@ xctx_context *xctx__copy_current_from(unsigned capture, struct xctx__registers *
         return NULL;
     }
     /* In place of the one that it has from its original, which is the new one's parent. */
-    xctx_snapshot_unref(copy->snapshot);
+    if (copy->snapshot)
+        xctx_snapshot_unref(copy->snapshot);
     copy->snapshot = snapshot;
     return copy;
 }
