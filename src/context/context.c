@@ -33,7 +33,7 @@ static inline void context_claim(xctx_context *context, struct record *record)
     atomic_init(&context->claim, atomic_load_explicit(&record->new_claim, memory_order_relaxed));
 }
 
-xctx_context *xctx__context_create(struct record *record, struct map *root)
+static inline xctx_context *create(struct record *record, struct map *root)
 {
     xctx_context *context = xctx__pool_take(record);
 
@@ -43,6 +43,11 @@ xctx_context *xctx__context_create(struct record *record, struct map *root)
     context_claim(context, record);
     context->root = root;
     return context;
+}
+
+xctx_context *xctx__context_create(struct record *record, struct map *root)
+{
+    return create(record, root);
 }
 
 struct extra *xctx__context_extra(xctx_context *context)
@@ -55,6 +60,17 @@ struct extra *xctx__context_extra(xctx_context *context)
         context->extra = extra;
     }
     return context->extra;
+}
+
+/* Keeps the memory of a context: as a spare, ready for the next copy, or else in the pool. */
+static inline void context_keep(struct slot *slot, xctx_context *context)
+{
+    if (XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) && !slot->spare) {
+        context_clear(context);
+        slot->spare = context;
+    } else {
+        xctx__pool_put(slot->record, context);
+    }
 }
 
 /* Nobody refers to the context or has it entered. */
@@ -70,12 +86,7 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
         xctx__free(context->extra->applied);
         xctx__free(context->extra);
     }
-    if (XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) && !slot->spare) {
-        context_clear(context);
-        slot->spare = context;
-    } else {
-        xctx__pool_put(slot->record, context);
-    }
+    context_keep(slot, context);
     xctx__ready_free(ready);
     /* Acquire: see the last reads of those who gave their reference back before. */
     if (owed != 0 || atomic_load_explicit(&root->refs, memory_order_acquire) != 1 || !xctx__ready_keep(slot, root))
@@ -90,24 +101,22 @@ static inline void context_destroy(struct slot *slot, xctx_context *context)
     struct map *root = context->root;
     struct xctx_snapshot *snapshot = context->snapshot;
 
-    if (XCTX__UNLIKELY(XCTX__FREE_LIMIT == 0 || slot->spare || !xctx__has_record(slot) || context->owed ||
-                       context->extra)) {
+    if (XCTX__UNLIKELY(context->owed || context->extra)) {
         destroy_slowly(slot, context);
         return;
     }
     if (slot->pin_map == root) {
         slot->pin_dropped++;
-        context_clear(context);
-        slot->spare = context;
+        context_keep(slot, context);
         if (XCTX__UNLIKELY(snapshot))
             xctx_snapshot_unref(snapshot); /* last: it may call the user's code */
         return;
     }
     /* Acquire: see the last reads of those who gave their reference back before. */
-    if (!snapshot && atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
+    if (!snapshot && XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) &&
+        atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
         xctx__map_put_spare(slot->record, root)) {
-        context_clear(context);
-        slot->spare = context;
+        context_keep(slot, context);
         return;
     }
     destroy_slowly(slot, context);
@@ -274,6 +283,12 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
 {
     xctx_context *before = slot->current;
 
+    /* With its pin in use, all that is missing is a spare. */
+    if (XCTX__LIKELY(before && slot->pin == before && slot->pin_copied < XCTX__PIN_BATCH)) {
+        xctx_context *copy = create(slot->record, slot->pin_map);
+        slot->pin_copied += copy != NULL;
+        return copy;
+    }
     xctx_context *context = xctx__context_ensure(slot);
     if (!context)
         return NULL;

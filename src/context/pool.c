@@ -112,103 +112,120 @@ static struct slab *slab_create(void)
     return slab;
 }
 
-/* Under `lock`. */
-static xctx_context *take_one(void)
+/* Puts up to `most` free contexts of one slab in front of a list. Under `lock`. Returns how many; 0: no memory. */
+static uint32_t take_some(uint32_t most, xctx_context **list)
 {
     struct slab *slab = slabs ? slabs : slab_create();
-    xctx_context *context;
+    xctx_context *first, *last;
+    uint32_t count = 1;
 
     if (!slab)
-        return NULL;
+        return 0;
     if (slab->free) {
-        context = slab->free;
-        slab->free = context->previous;
+        first = last = slab->free;
+        for (; count < most && last->previous; count++)
+            last = last->previous;
+        slab->free = last->previous;
     } else {
-        context = (xctx_context *)(slab + 1) + (CONTEXTS - slab->fresh);
-        slab->fresh--;
+        count = most < slab->fresh ? most : slab->fresh;
+        first = (xctx_context *)(slab + 1) + (CONTEXTS - slab->fresh);
+        slab->fresh -= count;
+        for (last = first; last < first + count - 1; last++)
+            last->previous = last + 1;
     }
-    if (--slab->free_count == 0)
+    last->previous = *list;
+    *list = first;
+    slab->free_count -= count;
+    if (slab->free_count == 0)
         slab_unlink(slab);
-    return context;
+    return count;
 }
 
-/* Under `lock`. */
-static void put_one(xctx_context *context)
+/* Gives back up to `most` contexts, those of one slab, from the front of a list. Under `lock`. Returns how many. */
+static uint32_t put_some(uint32_t most, xctx_context **list)
 {
-    struct slab *slab = slab_of(context);
+    xctx_context *first = *list, *last = first;
+    struct slab *slab = slab_of(first);
+    uint32_t count = 1;
 
-    context->previous = slab->free;
-    slab->free = context;
-    if (slab->free_count++ == 0)
+    for (; count < most && slab_of(last->previous) == slab; count++)
+        last = last->previous;
+    *list = last->previous;
+    last->previous = slab->free;
+    slab->free = first;
+    if (slab->free_count == 0)
         slab_link(slab);
+    slab->free_count += count;
     /* One slab is kept, so that a single context that comes and goes does not map and unmap it each time. */
     if (slab->free_count == CONTEXTS && (slab->next || slab->previous)) {
         slab_unlink(slab);
         munmap(slab, SLAB_SIZE);
     }
+    return count;
 }
 #else
-static xctx_context *take_one(void)
+static uint32_t take_some(uint32_t most, xctx_context **list)
 {
-    return xctx__allocate(sizeof(xctx_context));
+    xctx_context *context = xctx__allocate(sizeof(*context));
+
+    (void)most;
+    if (!context)
+        return 0;
+    context->previous = *list;
+    *list = context;
+    return 1;
 }
 
-static void put_one(xctx_context *context)
+static uint32_t put_some(uint32_t most, xctx_context **list)
 {
+    xctx_context *context = *list;
+
+    (void)most;
+    *list = context->previous;
     xctx__free(context);
+    return 1;
 }
 #endif
 
-xctx_context *xctx__pool_take(struct record *record)
+xctx_context *xctx__pool_refill(struct record *record)
 {
-    xctx_context *context = record->free_contexts;
+    /* What stands in for the record of a thread that has none keeps nothing. */
+    const bool keeps = record != &xctx__no_record;
+    const uint32_t batch = keeps && BATCH > 1 ? BATCH : 1;
+    xctx_context *list = NULL;
+    uint32_t count = 0;
 
-    if (context) {
-        record->free_contexts = context->previous;
-        record->free_context_count--;
-        return context;
-    }
     pthread_mutex_lock(&lock);
-    context = take_one();
-    /* What stands in for the record of a thread that has none takes nothing. */
-    uint32_t batch = record == &xctx__no_record ? 1 : BATCH;
-    for (uint32_t i = 1; context && i < batch; i++) {
-        xctx_context *another = take_one();
-        if (!another)
-            break;
-        another->previous = record->free_contexts;
-        record->free_contexts = another;
-        record->free_context_count++;
-    }
+    for (uint32_t got = 1; got && count < batch; count += got)
+        got = take_some(batch - count, &list);
     pthread_mutex_unlock(&lock);
-    return context;
+    if (keeps && list) {
+        record->free_contexts = list->previous;
+        record->free_context_count += count - 1;
+    }
+    return list;
 }
 
 /* Gives back all but `keep` contexts of a list. */
 static void shrink(struct record *record, uint32_t keep)
 {
     pthread_mutex_lock(&lock);
-    while (record->free_context_count > keep) {
-        xctx_context *context = record->free_contexts;
-        record->free_contexts = context->previous;
-        record->free_context_count--;
-        put_one(context);
-    }
+    while (record->free_context_count > keep)
+        record->free_context_count -= put_some(record->free_context_count - keep, &record->free_contexts);
     pthread_mutex_unlock(&lock);
 }
 
-void xctx__pool_put(struct record *record, xctx_context *context)
+void xctx__pool_shrink(struct record *record)
 {
-    if (record == &xctx__no_record) {
-        pthread_mutex_lock(&lock);
-        put_one(context);
-        pthread_mutex_unlock(&lock);
-        return;
-    }
-    context->previous = record->free_contexts;
-    record->free_contexts = context;
-    if (++record->free_context_count > XCTX__FREE_LIMIT)
-        shrink(record, BATCH);
+    shrink(record, BATCH);
+}
+
+void xctx__pool_put_alone(xctx_context *context)
+{
+    context->previous = NULL;
+    pthread_mutex_lock(&lock);
+    put_some(1, &context);
+    pthread_mutex_unlock(&lock);
 }
 
 void xctx__pool_trim(struct record *record)

@@ -11,15 +11,40 @@
 #ifndef XCTX_CONTEXT_POOL_H
 #define XCTX_CONTEXT_POOL_H
 
-#include <xctx/context.h>
-
+#include "context_internal.h"
 #include "record.h"
 
+/* The same where the list is empty, or not the running thread's own. */
+xctx_context *xctx__pool_refill(struct record *record);
+
+/* Shortens the list, which got too long; or gives a context back that no list is for. */
+void xctx__pool_shrink(struct record *record);
+void xctx__pool_put_alone(xctx_context *context);
+
 /* Memory for a context; NULL: there is none. */
-xctx_context *xctx__pool_take(struct record *record);
+static inline xctx_context *xctx__pool_take(struct record *record)
+{
+    xctx_context *context = record->free_contexts;
+
+    if (XCTX__UNLIKELY(!context))
+        return xctx__pool_refill(record);
+    record->free_contexts = context->previous;
+    record->free_context_count--;
+    return context;
+}
 
 /* Gives it back. `record` is the running thread's. */
-void xctx__pool_put(struct record *record, xctx_context *context);
+static inline void xctx__pool_put(struct record *record, xctx_context *context)
+{
+    if (XCTX__UNLIKELY(record == &xctx__no_record)) {
+        xctx__pool_put_alone(context);
+        return;
+    }
+    context->previous = record->free_contexts;
+    record->free_contexts = context;
+    if (XCTX__UNLIKELY(++record->free_context_count > XCTX__FREE_LIMIT))
+        xctx__pool_shrink(record);
+}
 
 /* Gives back what the running thread has in its list. */
 void xctx__pool_trim(struct record *record);
