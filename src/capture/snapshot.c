@@ -220,7 +220,7 @@ int xctx_snapshot_reset(xctx_snapshot *snapshot)
 
 xctx_snapshot *xctx_snapshot_of(xctx_context *context)
 {
-    return context ? context->snapshot : NULL;
+    return context ? xctx__carried(context) : NULL;
 }
 
 xctx_snapshot *xctx_snapshot_parent(xctx_snapshot *snapshot)

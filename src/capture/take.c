@@ -212,7 +212,7 @@ static int take_variables(xctx_snapshot *snapshot, struct slot *slot)
 /* What the current context carries; NULL: nothing. */
 static inline xctx_snapshot *carried(const struct slot *slot)
 {
-    return slot->current ? slot->current->snapshot : NULL;
+    return slot->current ? xctx__carried(slot->current) : NULL;
 }
 
 /* A new snapshot with everything. NULL: no memory. */

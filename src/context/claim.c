@@ -69,8 +69,8 @@ static void forget_entering(xctx_context *context)
     context->lets = 0;
     context->owed = 0; /* what that thread had counted in its slot is lost: the pin stays, and the map with it */
     context->bits &= (uint8_t) ~(CONTEXT_FIRST | CONTEXT_APPLIED);
-    if (context->extra)
-        context->extra->applied_count = 0;
+    if (xctx__extra(context))
+        xctx__extra(context)->applied_count = 0;
 }
 
 /* The claim of a context that was just locked, and that a thread had claimed which did not come along through fork().

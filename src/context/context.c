@@ -24,8 +24,7 @@ static inline void context_clear(xctx_context *context)
     context->previous = NULL;
     context->owed = 0;
     context->serial = 0;
-    context->extra = NULL;
-    context->snapshot = NULL;
+    atomic_init(&context->more, 0);
 }
 
 static inline void context_claim(xctx_context *context, struct record *record)
@@ -52,14 +51,17 @@ xctx_context *xctx__context_create(struct record *record, struct map *root)
 
 struct extra *xctx__context_extra(xctx_context *context)
 {
-    if (!context->extra) {
-        struct extra *extra = xctx__allocate(sizeof(*extra));
+    struct extra *extra = xctx__extra(context);
+
+    if (!extra) {
+        extra = xctx__allocate(sizeof(*extra));
         if (!extra)
             return NULL;
-        *extra = (struct extra){0};
-        context->extra = extra;
+        *extra = (struct extra){.snapshot = xctx__carried(context)};
+        /* Release: partner is xctx__carried(), which looks for the snapshot without a claim. */
+        atomic_store_explicit(&context->more, (uintptr_t)extra, memory_order_release);
     }
-    return context->extra;
+    return extra;
 }
 
 /* Keeps the memory of a context: as a spare, ready for the next copy, or else in the pool. */
@@ -79,12 +81,13 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
     struct map *root = context->root;
     struct map *ready = NULL;
     int64_t owed = context->owed;
-    struct xctx_snapshot *snapshot = context->snapshot;
+    struct xctx_snapshot *snapshot = xctx__carried(context);
+    struct extra *extra = xctx__extra(context);
 
-    if (context->extra) {
+    if (extra) {
         ready = xctx__leaves_revoke(context);
-        xctx__free(context->extra->applied);
-        xctx__free(context->extra);
+        xctx__free(extra->applied);
+        xctx__free(extra);
     }
     context_keep(slot, context);
     xctx__ready_free(ready);
@@ -99,9 +102,9 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
 static inline void context_destroy(struct slot *slot, xctx_context *context)
 {
     struct map *root = context->root;
-    struct xctx_snapshot *snapshot = context->snapshot;
+    struct xctx_snapshot *snapshot = xctx__carried(context);
 
-    if (XCTX__UNLIKELY(context->owed || context->extra)) {
+    if (XCTX__UNLIKELY(context->owed || xctx__extra(context))) {
         destroy_slowly(slot, context);
         return;
     }
@@ -237,8 +240,8 @@ static struct map *flow(struct slot *slot, struct map *map)
 /* A copy carries the snapshot that its original carries. `copy` may be NULL. */
 static xctx_context *inherit(xctx_context *copy, const xctx_context *context)
 {
-    if (copy && context->snapshot)
-        copy->snapshot = xctx_snapshot_ref(context->snapshot);
+    if (copy)
+        xctx__carry(copy, xctx_snapshot_ref(xctx__carried(context)));
     return copy;
 }
 
@@ -264,7 +267,7 @@ struct map *xctx__context_share_current(struct slot *slot, xctx_context *context
     struct map *map = slot->root;
 
     /* The quick way takes a pinned map for what copies share, and which carry no snapshot. */
-    if (map->flags & MAP_FLOWS || context->lets || context->snapshot)
+    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context))
         return xctx__context_share(slot, context);
     if (context->owed == 0)
         pin_map(slot->record, context, map);
@@ -294,7 +297,7 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
         return NULL;
     struct map *map = slot->root;
     struct record *record = slot->record;
-    if (map->flags & MAP_FLOWS || context->lets || context->snapshot)
+    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context))
         return copy_slowly(slot, context);
     xctx_context *copy = xctx__context_create(record, map);
     if (!copy) {
@@ -636,9 +639,9 @@ static __attribute__((noinline)) xctx_context *unref_slowly(struct slot *slot, x
 /* Returns NULL, so that xctx_unref() can end with it. */
 static __attribute__((noinline)) xctx_context *unref_snapshot(xctx_context *context)
 {
-    struct xctx_snapshot *snapshot = context->snapshot;
+    struct xctx_snapshot *snapshot = xctx__carried(context);
 
-    context->snapshot = NULL;
+    xctx__carry(context, NULL);
     xctx_snapshot_unref(snapshot); /* last: it may call the user's code */
     return NULL;
 }
@@ -662,12 +665,13 @@ xctx_context *xctx_unref(xctx_context *context)
     bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
     if (XCTX__UNLIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) != xctx__claim(record, CLAIM_KEPT)))
         return unused ? destroy(slot, context) : unref_slowly(slot, context);
-    if (XCTX__LIKELY(unused && slot->pin_map == context->root && !slot->spare && !context->extra &&
-                     XCTX__FREE_LIMIT > 0)) {
+    uintptr_t more = atomic_load_explicit(&context->more, memory_order_relaxed);
+    if (XCTX__LIKELY(unused && slot->pin_map == context->root && !slot->spare && XCTX__FREE_LIMIT > 0) &&
+        (XCTX__LIKELY(!more) || more & CONTEXT_CARRIES)) {
         /* As it was made, but for the snapshot: ready for the next copy. */
         slot->pin_dropped++;
         slot->spare = context;
-        return context->snapshot ? unref_snapshot(context) : NULL;
+        return XCTX__LIKELY(!more) ? NULL : unref_snapshot(context);
     }
     return destroy(slot, context);
 }

@@ -2,7 +2,7 @@
 /*
  * What a context is made of, and how its map is counted.
  *
- * Who may touch what. `refs` and `claim` are atomic. `root`, `lets`, `bits` and `extra` change under the claim: in a
+ * Who may touch what. `refs` and `claim` are atomic. `root`, `lets`, `bits` and `more` change under the claim: in a
  * window in which it was seen to be HELD or KEPT by oneself, or while it is LOCKED by oneself. The thread that has
  * entered a context is the only one to change `root`, so it may read that without a claim. `previous`, `owed` and
  * `serial` belong to that thread alone; where no thread has entered the context, to whoever destroys it.
@@ -66,7 +66,8 @@ struct applied {
 
 /* What few contexts need. Stays where it is until the context is destroyed. */
 struct extra {
-    struct leaf *leaves; /* share.h; changes under the claim */
+    struct xctx_snapshot *snapshot; /* what the context carries, or NULL */
+    struct leaf *leaves;            /* share.h; changes under the claim */
     /* The rest belongs to the thread that has entered the context. */
     uint32_t applied_count;
     uint32_t applied_room;
@@ -80,13 +81,39 @@ struct xctx_context {
     uint8_t bits;
     _Atomic uintptr_t claim;
     struct map *root;
-    xctx_context *previous;         /* what was current before; also links free contexts */
-    int64_t owed;                   /* 0: not pinned */
-    uint64_t serial;                /* 0: no token was made for it yet */
-    struct extra *extra;            /* NULL: nothing of it is needed */
-    struct xctx_snapshot *snapshot; /* what was captured when it, or what it was copied from, was copied; NULL: nothing.
-                                       Set before others know the context */
+    xctx_context *previous; /* what was current before; also links free contexts */
+    int64_t owed;           /* 0: not pinned */
+    uint64_t serial;        /* 0: no token was made for it yet */
+    _Atomic uintptr_t more; /* 0; or the snapshot that it carries, and CONTEXT_CARRIES; or its extra, which has that */
 };
+
+enum { CONTEXT_CARRIES = 1 };
+
+/* A context's extra, or NULL. Under the claim. */
+static inline struct extra *xctx__extra(const xctx_context *context)
+{
+    uintptr_t more = atomic_load_explicit(&context->more, memory_order_relaxed);
+
+    return more & CONTEXT_CARRIES ? NULL : (struct extra *)more; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* What was captured when a context, or what it was copied from, was copied; NULL: nothing. It does not change after
+   others know the context. Acquire: there may be an extra meanwhile (xctx__context_extra()). Async-signal-safe. */
+static inline struct xctx_snapshot *xctx__carried(const xctx_context *context)
+{
+    uintptr_t more = atomic_load_explicit(&context->more, memory_order_acquire);
+
+    if (XCTX__LIKELY(!more))
+        return NULL;
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+    return more & CONTEXT_CARRIES ? (struct xctx_snapshot *)(more - CONTEXT_CARRIES) : ((struct extra *)more)->snapshot;
+}
+
+/* Gives a snapshot, or NULL, to a context that nobody else knows and that has no extra. Takes a reference to it. */
+static inline void xctx__carry(xctx_context *context, struct xctx_snapshot *snapshot)
+{
+    atomic_store_explicit(&context->more, snapshot ? (uintptr_t)snapshot + CONTEXT_CARRIES : 0, memory_order_relaxed);
+}
 
 /* What copies of the current context capture by default (XCTX_CAPTURE_* bits), and how many of them the quick way takes
    in a row: 0 if they do. Set together by xctx_set_default_capture(). */

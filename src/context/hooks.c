@@ -40,7 +40,7 @@ int xctx__hooks_reserve(struct extra *extra, const struct map *map)
 static int apply_one(uint32_t id, void *word, bool is_cell, void *user)
 {
     xctx_context *context = user;
-    struct extra *extra = context->extra;
+    struct extra *extra = xctx__extra(context);
     xctx_var *var = xctx__var_at(id);
     uint32_t count = extra->applied_count;
 
@@ -62,14 +62,14 @@ void xctx__hooks_apply(struct slot *slot, xctx_context *context)
     struct map *map = context->root;
 
     atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
-    context->extra->applied_count = 0;
+    xctx__extra(context)->applied_count = 0;
     xctx__map_each(map, apply_one, context);
     xctx__map_unref(slot, map);
 }
 
 void xctx__hooks_undo(xctx_context *context)
 {
-    struct extra *extra = context->extra;
+    struct extra *extra = xctx__extra(context);
 
     while (extra->applied_count > 0) {
         struct applied applied = extra->applied[--extra->applied_count];

@@ -43,10 +43,10 @@ struct slab {
     struct slab *previous;
     xctx_context *free; /* linked by `previous` */
     uint32_t free_count;
-    uint32_t fresh;             /* how many contexts, the last ones of the slab, were never used; they are free, too */
-} __attribute__((aligned(64))); /* and so is each context: a cache line of its own */
+    uint32_t fresh; /* how many contexts, the last ones of the slab, were never used; they are free, too */
+};
 
-_Static_assert(sizeof(xctx_context) == 64, "a cache line");
+_Static_assert(sizeof(xctx_context) == 56, "a copy's cost in memory");
 
 enum { CONTEXTS = (SLAB_SIZE - sizeof(struct slab)) / sizeof(xctx_context) };
 

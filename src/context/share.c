@@ -40,7 +40,7 @@ static struct leaf *leaf_adopt(struct extra *extra)
 
 static struct leaf *leaf_create(xctx_context *context)
 {
-    struct extra *extra = context->extra;
+    struct extra *extra = xctx__extra(context);
     struct leaf *leaf = xctx__allocate_aligned(_Alignof(struct leaf), sizeof(*leaf));
 
     if (!leaf)
@@ -67,9 +67,10 @@ void xctx__leaf_consider(struct record *record, xctx_context *context)
     if (++record->streak < LEAF_STREAK)
         return;
     record->streak = 0;
-    if (!xctx__context_extra(context))
+    struct extra *extra = xctx__context_extra(context);
+    if (!extra)
         return;
-    struct leaf *leaf = leaf_adopt(context->extra);
+    struct leaf *leaf = leaf_adopt(extra);
     if (!leaf)
         leaf = leaf_create(context);
     if (leaf) {
@@ -88,13 +89,14 @@ void xctx__leaf_settle(struct leaf *leaf)
 
 struct map *xctx__leaves_revoke(xctx_context *context)
 {
-    struct leaf *leaf = context->extra->leaves;
+    struct extra *extra = xctx__extra(context);
+    struct leaf *leaf = extra->leaves;
     struct map *ready_maps = NULL;
     int64_t count = 0;
 
     if (!leaf)
         return NULL;
-    context->extra->leaves = NULL;
+    extra->leaves = NULL;
     while (leaf) {
         struct leaf *next = leaf->next;
         count += atomic_exchange_explicit(&leaf->count, LEAF_REVOKED, memory_order_acq_rel);

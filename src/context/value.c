@@ -143,6 +143,13 @@ static inline uint16_t lets_with(uint16_t lets, int change)
     return lets == UINT16_MAX ? lets : (uint16_t)(lets + change);
 }
 
+static inline bool has_leaves(const xctx_context *context)
+{
+    const struct extra *extra = xctx__extra(context);
+
+    return extra && extra->leaves;
+}
+
 void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct map *map, int lets)
 {
     struct map *old = context->root;
@@ -152,12 +159,12 @@ void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct 
         xctx__pin_fold(slot);
     int64_t owed = context->owed;
     bool in_window = begin_change(context, slot->record);
-    if (in_window && context->extra && context->extra->leaves) {
+    if (in_window && has_leaves(context)) {
         xctx__window_close(slot->record);
         xctx__claim_lock(context, slot->record);
         in_window = false;
     }
-    if (context->extra)
+    if (xctx__extra(context))
         ready = xctx__leaves_revoke(context);
     context->root = map;
     context->lets = lets_with(context->lets, lets);
@@ -367,11 +374,11 @@ static inline int set_copying(xctx_var *var, void *value, xctx_token *ret_token)
     xctx__map_copy_words(copy, map);
     copy->words[id] = value;
     bool in_window = begin_change(context, record);
-    bool has_leaves = context->extra && context->extra->leaves;
-    if (XCTX__LIKELY(!has_leaves))
+    bool leaves = has_leaves(context);
+    if (XCTX__LIKELY(!leaves))
         context->root = copy;
     end_change(context, record, in_window);
-    if (XCTX__UNLIKELY(has_leaves)) {
+    if (XCTX__UNLIKELY(leaves)) {
         xctx__map_free(copy);
         return set_slowly(var, value, ret_token, 0);
     }

@@ -76,8 +76,8 @@ xctx_context *xctx__copy_current_from(unsigned capture, struct xctx__registers *
         return NULL;
     }
     /* In place of the one that it has from its original, which is the new one's parent. */
-    if (copy->snapshot)
-        xctx_snapshot_unref(copy->snapshot);
-    copy->snapshot = snapshot;
+    if (xctx__carried(copy))
+        xctx_snapshot_unref(xctx__carried(copy));
+    xctx__carry(copy, snapshot);
     return copy;
 }
