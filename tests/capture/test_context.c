@@ -4,6 +4,8 @@
 #include "../support/threads.h"
 #include "capture_support.h"
 
+#include "capture/snapshot_internal.h"
+
 static XCTX_VAR_DEFINE(plain);
 static XCTX_VAR_DEFINE(counted, .retain = counted_retain, .release = counted_release);
 static XCTX_VAR_DEFINE(unshared, .flow = XCTX_FLOW_NONE);
@@ -94,6 +96,60 @@ TEST(copies_of_copies_carry_the_same_snapshot)
 }
 
 /* A copy that is quick takes its memory from a spare: which must not keep what its last user carried. */
+static void *do_nothing(void *value)
+{
+    return value;
+}
+
+static void undo_nothing(void *saved)
+{
+    (void)saved;
+}
+
+static XCTX_VAR_DEFINE(hooked, .enter = do_nothing, .leave = undo_nothing);
+
+TEST(snapshot_stays_with_a_context_that_has_operations_to_undo)
+{
+    CHECK(xctx_var_set(&hooked, number(1), NULL) == 0);
+    xctx_context *copy = xctx_copy_current_with(XCTX_CAPTURE_STACK);
+    xctx_snapshot *snapshot = xctx_snapshot_of(copy);
+
+    assert_non_null(snapshot);
+    assert_int_equal(xctx_enter(copy), 0);
+    assert_ptr_equal(xctx_snapshot_of(copy), snapshot);
+    xctx_snapshot *taken = xctx_snapshot_take(XCTX_CAPTURE_STACK);
+    assert_ptr_equal(xctx_snapshot_parent(taken), snapshot);
+    xctx_context *second = xctx_copy(copy);
+    assert_ptr_equal(xctx_snapshot_of(second), snapshot);
+    assert_int_equal(xctx_exit(copy), 0);
+    assert_ptr_equal(xctx_snapshot_of(copy), snapshot);
+    xctx_unref(copy);
+    assert_int_equal(xctx_enter(second), 0);
+    assert_ptr_equal(xctx_snapshot_of(second), snapshot);
+    assert_int_equal(xctx_exit(second), 0);
+    xctx_unref(second);
+    assert_ptr_equal(xctx_snapshot_parent(taken), snapshot);
+    xctx_snapshot_unref(taken);
+}
+
+TEST(snapshot_stays_with_a_context_that_is_copied_again_and_again)
+{
+    enum { OFTEN = 200 }; /* more than share.c counts before it does something about it */
+    xctx_context *copy = xctx_copy_current_with(XCTX_CAPTURE_STACK);
+    xctx_snapshot *snapshot = xctx_snapshot_ref(xctx_snapshot_of(copy));
+
+    assert_non_null(snapshot);
+    for (int i = 0; i < OFTEN; i++) {
+        xctx_context *another = xctx_copy(copy);
+        assert_ptr_equal(xctx_snapshot_of(another), snapshot);
+        assert_ptr_equal(xctx_snapshot_of(copy), snapshot);
+        xctx_unref(another);
+    }
+    xctx_unref(copy);
+    assert_int_equal(atomic_load(&snapshot->refs), 1);
+    xctx_snapshot_unref(snapshot);
+}
+
 TEST(copies_after_one_that_carried_a_snapshot_carry_none)
 {
     for (int i = 0; i < 10; i++) {

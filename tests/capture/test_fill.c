@@ -120,8 +120,58 @@ TEST(reset_overwrites_what_was_captured)
         assert_int_equal(snapshot->pcs[i], 0);
     for (size_t i = 0; i < XCTX__REGISTERS; i++)
         assert_int_equal(snapshot->registers.value[i], 0);
+    assert_int_equal(snapshot->registers.known, 0);
     assert_int_equal(snapshot->state.stack_high, 0);
     xctx_snapshot_unref(snapshot);
+}
+
+enum { MOST_WORDS = 200 };
+
+static uint64_t numbered(uint64_t n)
+{
+    return n << 32 | n;
+}
+
+/* Of a frame that begins with numbered words, or nearly. */
+NOINLINE static void fill_below_words(xctx_snapshot *snapshot, const volatile uint64_t **ret_words)
+{
+    volatile uint64_t *words = __builtin_alloca(MOST_WORDS * sizeof(*words));
+
+    for (unsigned i = 0; i < MOST_WORDS; i++)
+        words[i] = numbered(i + 1);
+    keep(words);
+    CHECK(xctx_snapshot_fill(snapshot, XCTX_CAPTURE_LOCALS, NULL) == 0);
+    *ret_words = words;
+}
+
+TEST(any_number_of_words_is_copied_and_overwritten_and_nothing_behind_them)
+{
+    enum { MOST = MOST_WORDS * sizeof(uint64_t), BEHIND = 0xa5 };
+    size_t seen = 0;
+
+    for (size_t size = 8; size <= MOST; size += 8) {
+        xctx_snapshot *snapshot = xctx_snapshot_reserve(XCTX_CAPTURE_LOCALS, size);
+        const volatile uint64_t *words;
+        uint8_t *end = snapshot->stack + size;
+        size_t behind = snapshot->size - (size_t)(end - (uint8_t *)snapshot);
+
+        memset(end, BEHIND, behind);
+        fill_below_words(snapshot, &words);
+        assert_int_equal(snapshot->stack_size, size);
+        uint64_t first = ((uintptr_t)words - snapshot->stack_address) / sizeof(uint64_t);
+        for (uint64_t i = first, n = 1; i < size / sizeof(uint64_t); i++, n++, seen++) {
+            uint64_t word;
+            memcpy(&word, snapshot->stack + i * sizeof(word), sizeof(word));
+            assert_int_equal(word, numbered(n));
+        }
+        assert_int_equal(xctx_snapshot_reset(snapshot), 0);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(snapshot->stack[i], 0);
+        for (size_t i = 0; i < behind; i++)
+            assert_int_equal(end[i], BEHIND);
+        xctx_snapshot_unref(snapshot);
+    }
+    assert_true(seen > MOST_WORDS);
 }
 
 TEST(reset_of_what_others_use_is_refused)
