@@ -55,13 +55,14 @@ static inline void clear(xctx_snapshot *snapshot)
     snapshot->state.present = 0;
 }
 
-xctx_snapshot *xctx__snapshot_allocate(struct slot *slot, unsigned reserved, size_t stack_room)
+/* Memory of that kind: the spare one if it is large enough. */
+static __attribute__((noinline)) xctx_snapshot *allocate(struct slot *slot, unsigned reserved, size_t stack_room)
 {
     size_t fpu_room = reserved & XCTX_CAPTURE_FPU ? align(XCTX__FPU_MAX) : 0;
     size_t size = align(sizeof(xctx_snapshot)) + fpu_room + align(stack_room);
 
-    xctx_snapshot *snapshot = slot->spare_snapshot; /* what this thread freed last */
-    if (XCTX__LIKELY(snapshot && snapshot->size >= size)) {
+    xctx_snapshot *snapshot = slot->spare_snapshot;
+    if (snapshot && snapshot->size >= size) {
         slot->spare_snapshot = NULL;
     } else {
         int error_number = errno; /* which a snapshot captures only when it has memory */
@@ -73,15 +74,28 @@ xctx_snapshot *xctx__snapshot_allocate(struct slot *slot, unsigned reserved, siz
         /* What of it is not captured goes into files, too. */
         memset(&snapshot->state, 0, sizeof(snapshot->state));
     }
-    atomic_init(&snapshot->refs, 1);
-    atomic_init(&snapshot->uses, 1);
-    clear(snapshot);
     snapshot->whole = snapshot;
     snapshot->reserved = reserved;
     snapshot->fpu = (uint8_t *)snapshot + align(sizeof(xctx_snapshot));
     snapshot->fpu_room = (uint32_t)fpu_room;
     snapshot->stack = snapshot->fpu + fpu_room;
     snapshot->stack_room = (uint32_t)stack_room;
+    return snapshot;
+}
+
+xctx_snapshot *xctx__snapshot_allocate(struct slot *slot, unsigned reserved, size_t stack_room)
+{
+    xctx_snapshot *snapshot = slot->spare_snapshot; /* what this thread freed last */
+
+    if (XCTX__LIKELY(snapshot && snapshot->reserved == reserved && snapshot->stack_room == stack_room))
+        slot->spare_snapshot = NULL;
+    else
+        snapshot = allocate(slot, reserved, stack_room);
+    if (!snapshot)
+        return NULL;
+    atomic_init(&snapshot->refs, 1);
+    atomic_init(&snapshot->uses, 1);
+    clear(snapshot);
     return snapshot;
 }
 
@@ -142,6 +156,7 @@ static inline void free_whole(xctx_snapshot *snapshot)
         struct core_file *file = snapshot->file;
         if (atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) == 1)
             file->destroy(file);
+        snapshot->reserved = UINT32_MAX; /* of no kind: it is not as it was made */
     } else {
         wipe_captured(snapshot);
     }
