@@ -67,7 +67,7 @@ struct extra *xctx__context_extra(xctx_context *context)
 /* Keeps the memory of a context: as a spare, ready for the next copy, or else in the pool. */
 static inline void context_keep(struct slot *slot, xctx_context *context)
 {
-    if (XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) && !slot->spare) {
+    if (XCTX__FREE_LIMIT > 0 && !slot->spare && xctx__has_record(slot)) {
         context_clear(context);
         slot->spare = context;
     } else {
@@ -98,31 +98,33 @@ static __attribute__((noinline)) void destroy_slowly(struct slot *slot, xctx_con
         xctx_snapshot_unref(snapshot);
 }
 
-/* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. */
-static inline void context_destroy(struct slot *slot, xctx_context *context)
+/* The same, quickly where only a reference to the pinned map goes with it, or a plain map that nobody else has. Returns
+   NULL, so that xctx_unref() can end with it. */
+static __attribute__((noinline)) xctx_context *context_destroy(struct slot *slot, xctx_context *context)
 {
     struct map *root = context->root;
     struct xctx_snapshot *snapshot = xctx__carried(context);
 
     if (XCTX__UNLIKELY(context->owed || xctx__extra(context))) {
         destroy_slowly(slot, context);
-        return;
+        return NULL;
     }
     if (slot->pin_map == root) {
         slot->pin_dropped++;
         context_keep(slot, context);
         if (XCTX__UNLIKELY(snapshot))
             xctx_snapshot_unref(snapshot); /* last: it may call the user's code */
-        return;
+        return NULL;
     }
     /* Acquire: see the last reads of those who gave their reference back before. */
     if (!snapshot && XCTX__FREE_LIMIT > 0 && xctx__has_record(slot) &&
         atomic_load_explicit(&root->refs, memory_order_acquire) == 1 && xctx__map_is_plain(root) &&
         xctx__map_put_spare(slot->record, root)) {
         context_keep(slot, context);
-        return;
+        return NULL;
     }
     destroy_slowly(slot, context);
+    return NULL;
 }
 
 void xctx__context_trim(struct slot *slot)
@@ -282,16 +284,10 @@ struct map *xctx__context_share_current(struct slot *slot, xctx_context *context
 }
 
 /* Of the current context, whatever its state. */
-static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
+static __attribute__((noinline)) xctx_context *copy_current_anyhow(struct slot *slot)
 {
     xctx_context *before = slot->current;
 
-    /* With its pin in use, all that is missing is a spare. */
-    if (XCTX__LIKELY(before && slot->pin == before && slot->pin_copied < XCTX__PIN_BATCH)) {
-        xctx_context *copy = create(slot->record, slot->pin_map);
-        slot->pin_copied += copy != NULL;
-        return copy;
-    }
     xctx_context *context = xctx__context_ensure(slot);
     if (!context)
         return NULL;
@@ -305,6 +301,17 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
         return NULL;
     }
     xctx__context_share_current(slot, context);
+    return copy;
+}
+
+/* The same, without detours while its pin is in use, and all that is missing is a spare. */
+static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *slot)
+{
+    if (XCTX__UNLIKELY(!slot->pin || slot->pin != slot->current || slot->pin_copied >= XCTX__PIN_BATCH))
+        return copy_current_anyhow(slot);
+    xctx_context *copy = create(slot->record, slot->pin_map);
+    if (XCTX__LIKELY(copy))
+        slot->pin_copied++;
     return copy;
 }
 
@@ -646,12 +653,6 @@ static __attribute__((noinline)) xctx_context *unref_snapshot(xctx_context *cont
     return NULL;
 }
 
-static __attribute__((noinline)) xctx_context *destroy(struct slot *slot, xctx_context *context)
-{
-    context_destroy(slot, context);
-    return NULL;
-}
-
 xctx_context *xctx_unref(xctx_context *context)
 {
     struct slot *slot = &xctx__slot;
@@ -664,7 +665,7 @@ xctx_context *xctx_unref(xctx_context *context)
         return unref_slowly(slot, context);
     bool unused = !atomic_load_explicit(&context->used, memory_order_relaxed);
     if (XCTX__UNLIKELY(atomic_load_explicit(&context->claim, memory_order_relaxed) != xctx__claim(record, CLAIM_KEPT)))
-        return unused ? destroy(slot, context) : unref_slowly(slot, context);
+        return unused ? context_destroy(slot, context) : unref_slowly(slot, context);
     uintptr_t more = atomic_load_explicit(&context->more, memory_order_relaxed);
     if (XCTX__LIKELY(unused && slot->pin_map == context->root && !slot->spare && XCTX__FREE_LIMIT > 0) &&
         (XCTX__LIKELY(!more) || more & CONTEXT_CARRIES)) {
@@ -673,5 +674,5 @@ xctx_context *xctx_unref(xctx_context *context)
         slot->spare = context;
         return XCTX__LIKELY(!more) ? NULL : unref_snapshot(context);
     }
-    return destroy(slot, context);
+    return context_destroy(slot, context);
 }

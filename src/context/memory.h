@@ -30,6 +30,7 @@ enum {
     XCTX__FLAT_LIMIT = 8,    /* variables with a smaller number live in the map's array: 256 as shipped */
     XCTX__TRIE_BITS = 2,     /* log2 of a trie node's children */
     XCTX__FREE_LIMIT = 2,    /* objects of a kind that a thread keeps for its next allocation */
+    XCTX__CONTEXT_LIMIT = 2, /* the same for contexts: there are more of them, and they are small */
     XCTX__HAND_OVERS = 2,    /* see record.h */
     XCTX__VAR_PAGE_BITS = 4, /* log2 of the variables in one page of the table of variables */
     XCTX__VAR_PAGES = 64,    /* how many pages there can be */
@@ -51,8 +52,10 @@ enum {
     XCTX__TRIE_BITS = 5,
 #ifdef XCTX__HAS_ASAN
     XCTX__FREE_LIMIT = 0, /* let the sanitizer see each object freed */
+    XCTX__CONTEXT_LIMIT = 0,
 #else
     XCTX__FREE_LIMIT = 128,
+    XCTX__CONTEXT_LIMIT = 512,
 #endif
     XCTX__HAND_OVERS = 64,
     XCTX__VAR_PAGE_BITS = 10,

@@ -21,7 +21,7 @@
 #include "memory.h"
 
 /* How many contexts a thread takes from the slabs at a time, and keeps when it gives back. */
-enum { BATCH = XCTX__FREE_LIMIT / 2 };
+enum { BATCH = XCTX__CONTEXT_LIMIT / 2 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -42,7 +42,7 @@ static inline void xctx__pool_put(struct record *record, xctx_context *context)
     }
     context->previous = record->free_contexts;
     record->free_contexts = context;
-    if (XCTX__UNLIKELY(++record->free_context_count > XCTX__FREE_LIMIT))
+    if (XCTX__UNLIKELY(++record->free_context_count > XCTX__CONTEXT_LIMIT))
         xctx__pool_shrink(record);
 }
 
