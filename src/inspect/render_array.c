@@ -31,7 +31,8 @@ static bool same_element(const struct row *row, uint64_t one, uint64_t other)
     const struct value *value = row->value;
 
     return memcmp(value->bytes + one * stride, value->bytes + other * stride, stride) == 0 &&
-           (!value->states || memcmp(value->states + one * stride, value->states + other * stride, stride) == 0);
+           (!value->states || (memcmp(value->states + one * stride, value->states + other * stride, stride) == 0 &&
+                               memcmp(value->unknown + one * stride, value->unknown + other * stride, stride) == 0));
 }
 
 /* How many elements from one on are the same. */

@@ -124,6 +124,7 @@ static void render_bits(struct render *render, Dwarf_Die *member, Dwarf_Die *typ
                         const struct value *value)
 {
     uint8_t bytes[sizeof(wide_bits)] = {0};
+    uint8_t states[sizeof(wide_bits) + 1]; /* the first byte may be shared */
     wide_bits number = 0;
     uint64_t size = 0;
     uint64_t first = 0;
@@ -136,6 +137,8 @@ static void render_bits(struct render *render, Dwarf_Die *member, Dwarf_Die *typ
     }
     uint64_t begin = first / 8;
     struct value storage = xctx__value_part(value, begin, (first + bits + 7) / 8 - begin);
+    xctx__value_bit_states(value, first, bits, states);
+    storage.states = states;
     if (xctx__render_missing(render, &storage, true))
         return;
     /* At most 17 bytes: the first is shifted out in part. */

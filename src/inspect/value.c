@@ -3,8 +3,8 @@
  * Bytes of objects: see value.h.
  *
  * An object is put together of pieces, the first one at its lowest bits (both processors are little-endian). A byte of
- * which not all bits are known is not known. The pieces follow each other without gaps, so that what is behind the last
- * one is all that none of them says anything about.
+ * which not all bits are known is not known, but the bit-fields in it may be. The pieces follow each other without
+ * gaps, so that what is behind the last one is all that none of them says anything about.
  */
 #include "value.h"
 
@@ -41,7 +41,16 @@ static enum byte_state state_of(enum xctx_source why)
     return why == XCTX_SOURCE_NOT_CAPTURED || why == XCTX_SOURCE_UNREADABLE ? BYTE_MISSING : BYTE_OPTIMIZED_OUT;
 }
 
-/* Marks bytes that are not known: all that a range of bits touches. Those that lie beyond what is fetched are left. */
+/* The bits of a byte that are within a range of bits which touches it. */
+static uint8_t bits_within(uint64_t byte, uint64_t bit, uint64_t count)
+{
+    unsigned first = bit > 8 * byte ? (unsigned)(bit - 8 * byte) : 0;
+    uint64_t end = bit + count - 8 * byte;
+
+    return (uint8_t)(0xffu << first & 0xffu >> (end < 8 ? 8 - end : 0));
+}
+
+/* Marks bits that are not known, and the bytes that they are in. Those that lie beyond what is fetched are left. */
 static int mark(const struct place *place, struct value *value, uint64_t bit, uint64_t count, enum byte_state state)
 {
     uint64_t first = bit / 8;
@@ -52,11 +61,15 @@ static int mark(const struct place *place, struct value *value, uint64_t bit, ui
     if (count == 0 || first >= end)
         return 0;
     if (!value->states) {
-        value->states = xctx__arena_allocate(place->arena, value->fetched);
-        if (!value->states)
+        uint8_t *states = xctx__arena_allocate(place->arena, 2 * value->fetched);
+        if (!states)
             return -ENOMEM;
+        value->states = states;
+        value->unknown = states + value->fetched;
     }
     memset(value->states + first, state, end - first);
+    for (uint64_t i = first; i < end; i++)
+        value->unknown[i] |= bits_within(i, bit, count);
     return 0;
 }
 
@@ -328,6 +341,7 @@ struct value xctx__value_part(const struct value *value, uint64_t offset, uint64
     part.fetched = size < value->fetched - begin ? size : value->fetched - begin;
     part.bytes = value->bytes + begin;
     part.states = value->states ? value->states + begin : NULL;
+    part.unknown = value->states ? value->unknown + begin : NULL;
     part.address = value->in_memory ? value->address + offset : 0;
     part.pointer_offset = value->pointer_offset + offset;
     return part;
@@ -341,7 +355,18 @@ int xctx__value_state(const struct value *value, uint64_t offset, uint64_t size)
         return BYTE_KNOWN;
     /* Each is as the one in front of it. */
     const uint8_t *states = value->states + offset;
-    return memcmp(states, states + 1, size - 1) == 0 ? states[0] : -1;
+    const uint8_t *unknown = value->unknown + offset;
+    if (memcmp(states, states + 1, size - 1) != 0 || memcmp(unknown, unknown + 1, size - 1) != 0)
+        return -1;
+    return states[0] == BYTE_KNOWN || unknown[0] == UINT8_MAX ? states[0] : -1;
+}
+
+void xctx__value_bit_states(const struct value *value, uint64_t bit, uint64_t count, uint8_t *ret_states)
+{
+    for (uint64_t i = bit / 8; i < (bit + count + 7) / 8; i++, ret_states++) {
+        bool missing = value->states && i < value->fetched && value->unknown[i] & bits_within(i, bit, count);
+        *ret_states = missing ? value->states[i] : BYTE_KNOWN;
+    }
 }
 
 /* ---- synthetic pointers ---- */

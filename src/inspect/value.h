@@ -24,8 +24,9 @@ struct value {
     uint64_t size;    /* of the object, in bytes */
     uint64_t fetched; /* how many of them are in `bytes`: all but of very large ones */
     uint8_t *bytes;
-    uint8_t *states; /* enum byte_state of each; NULL: all are known */
-    bool in_memory;  /* as a whole, at `address` */
+    uint8_t *states;  /* enum byte_state of each: why any bit of it is not known; NULL: all are known */
+    uint8_t *unknown; /* with `states`: the bits of each byte that are not known */
+    bool in_memory;   /* as a whole, at `address` */
     uint64_t address;
     enum xctx_source source; /* where the bytes came from; if none is known, why */
     const char *reg;         /* the register that all of it was in, or NULL */
@@ -46,8 +47,13 @@ int xctx__value_at(const struct place *place, uint64_t address, uint64_t size, e
 /* A part of a value, sharing its bytes. `offset + size` lies within. */
 struct value xctx__value_part(const struct value *value, uint64_t offset, uint64_t size);
 
-/* Whether all bytes of a part are in one state; the state is returned then, else -1. */
+/* Whether all bytes of a part are in one state; the state is returned then, else -1: also if some bits of a byte are
+   known and others are not. */
 int xctx__value_state(const struct value *value, uint64_t offset, uint64_t size);
+
+/* The states of the bytes that some bits are in, each as if it were nothing but those. Of a bit-field, whose neighbours
+   in a byte need not be known. ret_states: as many as there are bytes. */
+void xctx__value_bit_states(const struct value *value, uint64_t bit, uint64_t count, uint8_t *ret_states);
 
 /* What a synthetic pointer points to: fetches `size` bytes from `offset` on of the variable it means. Returns 0,
    -ENOMEM, or -ENODATA if that is not known. */

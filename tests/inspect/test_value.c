@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects that are put together of what is known of them. */
 #include "evaluate_support.h"
+#include "inspect/type.h"
 
 static struct value fetch(const struct location *location, uint64_t size)
 {
@@ -150,7 +151,64 @@ SCENE(pieces_of_bits_are_put_together)
 
     assert_int_equal(value.bytes[0], 0x5 | 0x10 << 3);
     assert_int_equal(xctx__value_state(&value, 0, 1), BYTE_KNOWN);
-    assert_int_equal(xctx__value_state(&value, 1, 1), BYTE_OPTIMIZED_OUT);
+    /* The second byte is known in part. */
+    assert_int_equal(xctx__value_state(&value, 1, 1), -1);
+    assert_int_equal(value.bytes[1] >> 4, 3);
+    uint8_t states[2];
+    xctx__value_bit_states(&value, 12, 4, states);
+    assert_int_equal(states[0], BYTE_KNOWN);
+    xctx__value_bit_states(&value, 11, 2, states);
+    assert_int_equal(states[0], BYTE_OPTIMIZED_OUT);
+    xctx__value_bit_states(&value, 7, 3, states);
+    assert_int_equal(states[0], BYTE_KNOWN);
+    assert_int_equal(states[1], BYTE_OPTIMIZED_OUT);
+}
+
+struct bit_fields {
+    unsigned low : 3;
+    unsigned middle : 5;
+    int high : 4;
+    int straddling : 6;
+    unsigned last : 6;
+    unsigned char byte;
+};
+
+/* What is written of such a structure at a location. */
+static const char *written(const struct location *location)
+{
+    static struct bit_fields object;
+    struct value value = fetch(location, sizeof(object));
+    struct text text = {.limit = 1024};
+    struct rendering rendering = {.text = &text};
+    Dwarf_Die die;
+
+    __asm__ volatile("" : : "r"(&object) : "memory");
+    assert_int_equal(dwarf_child(&scene.place.unit, &die), 0);
+    while (!dwarf_diename(&die) || strcmp(dwarf_diename(&die), "bit_fields") != 0)
+        assert_int_equal(dwarf_siblingof(&die, &die), 0);
+    assert_int_equal(xctx__render(&scene.place, &die, &value, &rendering), XCTX_SOURCE_SNAPSHOT);
+    const char *copy = xctx__arena_string(&scene.arena, text.bytes);
+    xctx__text_destroy(&text);
+    return copy;
+}
+
+SCENE(bit_fields_do_not_need_their_neighbours)
+{
+    /* Bits 3 to 11, then nothing, then bits 18 to 23 and the last byte. */
+    struct location location =
+        LOCATE(DW_OP_bit_piece, 3, 0, DW_OP_const2u, 0x91, 0x1, DW_OP_stack_value, DW_OP_bit_piece, 9, 0,
+               DW_OP_bit_piece, 6, 0, DW_OP_const2u, 0xaa, 0x41, DW_OP_stack_value, DW_OP_bit_piece, 14, 0);
+
+    assert_string_equal(written(&location), "{low = <optimized out>, middle = 17, high = -4, "
+                                            "straddling = <optimized out>, last = 42, byte = 6 '\\006'}");
+}
+
+SCENE(number_that_is_known_in_part_is_none)
+{
+    struct location location = LOCATE(DW_OP_const1u, 0xff, DW_OP_stack_value, DW_OP_bit_piece, 30, 0);
+
+    assert_string_equal(written(&location), "{low = 7, middle = 31, high = 0, straddling = 0, last = 0, "
+                                            "byte = <optimized out>}");
 }
 
 SCENE(failed_location_has_no_bytes)
