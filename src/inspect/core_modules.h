@@ -14,11 +14,12 @@ enum { EPOCHS = 1024 }; /* of which it is known whether modules came and went un
 
 enum { XCTX__NAMES_KEPT = 256 }; /* a power of two */
 
-/* What xctx__modules_function() has found. Names are known by where they are in debug information. */
+/* What xctx__modules_function() has found, or another who looked for a name in several modules. Names are known by
+   where they, or the entries that have them, are in debug information. */
 struct kept_name {
     Dwfl_Module *from; /* NULL: nothing is kept here */
-    const char *name;
-    Dwfl_Module *module; /* NULL: there is no such function */
+    const void *key;
+    Dwfl_Module *module; /* NULL: there is none of that name */
     uint64_t address;
 };
 

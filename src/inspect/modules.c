@@ -380,6 +380,34 @@ static const struct symbol *symbol_named(struct module *module, const char *name
     return found;
 }
 
+/* Whether a module of the newest list was there when a snapshot of an epoch was taken. */
+static bool was_there(const struct modules *modules, const struct module *module, uint64_t epoch)
+{
+    return module->permanent || is_in(module, epoch) || epoch >= modules->epoch;
+}
+
+Dwfl_Module *xctx__modules_next(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *previous)
+{
+    struct module *module = previous ? xctx__module_of(previous)->next : modules->loaded;
+
+    while (module && (!was_there(modules, module, epoch_of(snapshot)) || !xctx__module_open(module)))
+        module = module->next;
+    return module ? module->dwfl_module : NULL;
+}
+
+struct kept_name *xctx__modules_kept(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from,
+                                     const void *key)
+{
+    struct kept_name *kept =
+        &modules->names[(uintptr_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (XCTX__NAMES_KEPT - 1)];
+
+    if (!modules->file && epoch_of(snapshot) < modules->epoch)
+        return NULL;
+    if (kept->from != from || kept->key != key)
+        *kept = (struct kept_name){0};
+    return kept;
+}
+
 /* Among all modules. The list of this process is in the order in which the dynamic linker looks; that of a core file is
    not: there must be only one. */
 static const struct symbol *exported(struct modules *modules, const xctx_snapshot *snapshot, const char *name,
@@ -391,7 +419,7 @@ static const struct symbol *exported(struct modules *modules, const xctx_snapsho
 
     *ret_several = false;
     for (struct module *module = modules->loaded; module && !(found && !modules->file); module = module->next) {
-        if ((!module->permanent && !is_in(module, epoch) && epoch < modules->epoch) || !xctx__module_open(module))
+        if (!was_there(modules, module, epoch) || !xctx__module_open(module))
             continue;
         const struct symbol *symbol = symbol_named(module, name, true, &several);
         if (!symbol)
@@ -424,14 +452,12 @@ static bool find_function_named(struct modules *modules, const xctx_snapshot *sn
 bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
                             Dwfl_Module **ret_module, uint64_t *ret_address)
 {
-    struct kept_name *kept =
-        &modules->names[(uintptr_t)name * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (XCTX__NAMES_KEPT - 1)];
-    bool is_newest = modules->file || epoch_of(snapshot) >= modules->epoch;
+    struct kept_name *kept = xctx__modules_kept(modules, snapshot, from, name);
 
-    if (!is_newest)
+    if (!kept)
         return find_function_named(modules, snapshot, from, name, ret_module, ret_address);
-    if (kept->from != from || kept->name != name) {
-        struct kept_name found = {.from = from, .name = name};
+    if (!kept->from) {
+        struct kept_name found = {.from = from, .key = name};
         if (!find_function_named(modules, snapshot, from, name, &found.module, &found.address))
             found.module = NULL;
         if (xctx__decode_ran_out())

@@ -26,6 +26,7 @@
 
 #include <xctx/inspect.h>
 
+struct kept_name;
 struct report;
 struct modules;
 
@@ -64,6 +65,15 @@ bool xctx__modules_cover(struct modules *modules, uint64_t address);
    all modules, in their order, that has it for others. false: there is none, or it cannot be told. */
 bool xctx__modules_function(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from, const char *name,
                             Dwfl_Module **ret_module, uint64_t *ret_address);
+
+/* The modules that a snapshot's process had, opened, in the order of the list: the one behind `previous`, or the first,
+   if that is NULL. NULL: there are no more. */
+Dwfl_Module *xctx__modules_next(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *previous);
+
+/* Where it is kept what was found for a key as it is seen from a module: `from` and `key` are set if it was. The key is
+   the address of something in debug information. NULL: the snapshot is too old for that. */
+struct kept_name *xctx__modules_kept(struct modules *modules, const xctx_snapshot *snapshot, Dwfl_Module *from,
+                                     const void *key);
 
 /* The number of the newest list of this process's modules. */
 uint64_t xctx__modules_own_epoch(void);

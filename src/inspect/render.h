@@ -127,7 +127,9 @@ bool xctx__symbol_at(const struct place *place, uint64_t address, const char **r
 /* The name of a function as its symbol is shown: in C++ with its parameters. */
 const char *xctx__symbol_of_function(const struct place *place, Dwarf_Die *function);
 
-/* The address of a symbol of that (mangled) name, in a module; false: none. */
-bool xctx__symbol_find(Dwfl_Module *module, const char *name, uint64_t *ret_address);
+/* ---- static_member.c ---- */
+
+/* Where a static member of a class is. false: that is not known. */
+bool xctx__static_member_locate(const struct place *place, Dwarf_Die *member, struct location *ret_location);
 
 #endif

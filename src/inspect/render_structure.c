@@ -2,8 +2,7 @@
 /*
  * Structures, unions, and classes as text: "{<Base> = {a = 1}, b = 2, static count = 3}".
  *
- * Bases come first, and a virtual base where it is met first. Static members are looked for in the unit of their class,
- * and then among the symbols of the module; those that are nowhere are "<optimized out>".
+ * Bases come first, and a virtual base where it is met first. Static members that are nowhere are "<optimized out>".
  */
 #include <dwarf.h>
 #include <string.h>
@@ -11,8 +10,7 @@
 #include "render.h"
 
 enum {
-    VIRTUAL_BASES = 64,   /* of an object that are written */
-    STATIC_STEPS = 65536, /* DIEs that are looked at for the definition of a static member */
+    VIRTUAL_BASES = 64, /* of an object that are written */
 };
 
 /* What one object and its bases share. */
@@ -158,79 +156,6 @@ static void render_bits(struct render *render, Dwarf_Die *member, Dwarf_Die *typ
 
 /* ---- static members ---- */
 
-/* Finds the variable that is the definition of a member, among the children of a unit and its namespaces. */
-static bool find_definition(Dwarf_Die *parent, Dwarf_Off member, unsigned depth, unsigned *steps, Dwarf_Die *ret_die)
-{
-    Dwarf_Attribute attribute;
-    Dwarf_Die child;
-    Dwarf_Die declared;
-
-    for (int more = dwarf_child(parent, &child); more == 0 && ++*steps < STATIC_STEPS;
-         more = dwarf_siblingof(&child, &child)) {
-        int tag = dwarf_tag(&child);
-        if (tag == DW_TAG_variable && dwarf_attr(&child, DW_AT_specification, &attribute) &&
-            dwarf_formref_die(&attribute, &declared) && dwarf_dieoffset(&declared) == member) {
-            *ret_die = child;
-            return true;
-        }
-        if (tag == DW_TAG_namespace && depth < XCTX__TYPE_DEPTH &&
-            find_definition(&child, member, depth + 1, steps, ret_die))
-            return true;
-    }
-    return false;
-}
-
-/* The symbol of a member, by the Itanium C++ ABI: "_ZN1A5countE". Names that are not plain are not tried. */
-static const char *member_symbol(struct render *render, Dwarf_Die *member)
-{
-    Dwarf_Attribute attribute;
-    struct text scope = {.limit = 4096};
-    struct text symbol = {.limit = 4096};
-    const char *name = dwarf_diename(member);
-    const char *result = NULL;
-
-    if (xctx__die_attribute(member, DW_AT_linkage_name, &attribute))
-        return dwarf_formstring(&attribute);
-    xctx__type_scope(member, &scope);
-    if (!scope.bytes || !name || strpbrk(scope.bytes, "<>( "))
-        goto out;
-    xctx__text_string(&symbol, "_ZN");
-    for (const char *part = scope.bytes; *part;) {
-        const char *end = strstr(part, "::");
-        int length = end ? (int)(end - part) : 0;
-        if (length == 0)
-            goto out;
-        xctx__text_format(&symbol, "%d%.*s", length, length, part);
-        part = end + 2;
-    }
-    xctx__text_format(&symbol, "%zu%sE", strlen(name), name);
-    if (!symbol.full)
-        result = xctx__arena_string(render->place->arena, symbol.bytes);
-out:
-    xctx__text_destroy(&scope);
-    xctx__text_destroy(&symbol);
-    return result;
-}
-
-static bool static_address(struct render *render, Dwarf_Die *member, struct location *location)
-{
-    Dwarf_Attribute attribute;
-    Dwarf_Die unit;
-    Dwarf_Die definition;
-    unsigned steps = 0;
-
-    if (dwarf_diecu(member, &unit, NULL, NULL) &&
-        find_definition(&unit, dwarf_dieoffset(member), 0, &steps, &definition) &&
-        dwarf_attr(&definition, DW_AT_location, &attribute)) {
-        xctx__locate(render->place, &attribute, 0, location);
-        return xctx__source_has_value(location->failed);
-    }
-    const char *name = member_symbol(render, member);
-    *location = (struct location){.failed = XCTX_SOURCE_SNAPSHOT, .count = 1};
-    location->pieces[0].kind = PIECE_MEMORY;
-    return name && xctx__symbol_find(render->place->module, name, &location->pieces[0].address);
-}
-
 static bool static_value(struct render *render, Dwarf_Die *member, uint64_t size, struct value *ret_value)
 {
     Dwarf_Attribute attribute;
@@ -240,7 +165,7 @@ static bool static_value(struct render *render, Dwarf_Die *member, uint64_t size
         return false;
     if (dwarf_attr(member, DW_AT_const_value, &attribute))
         xctx__locate(render->place, &attribute, size, location);
-    else if (!static_address(render, member, location))
+    else if (!xctx__static_member_locate(render->place, member, location))
         return false;
     if (!xctx__source_has_value(location->failed) ||
         xctx__value_fetch(render->place, location, size, MEMORY_STATIC, ret_value) != 0)

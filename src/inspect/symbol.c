@@ -274,16 +274,3 @@ bool xctx__symbol_at(const struct place *place, uint64_t address, const char **r
     *ret_offset = address - start;
     return true;
 }
-
-bool xctx__symbol_find(Dwfl_Module *module, const char *name, uint64_t *ret_address)
-{
-    const struct symbol_index *index = module ? xctx__symbols_of(module) : NULL;
-
-    for (size_t i = 0; index && i < index->count; ++i) {
-        if (strcmp(index->symbols[i].name, name) == 0) {
-            *ret_address = index->symbols[i].address;
-            return true;
-        }
-    }
-    return false;
-}
