@@ -117,6 +117,14 @@ static bool find_call_site(const struct place *caller, Dwarf_Die *ret_call_site)
     return xctx__calls_visit(&function, visit_return, &search) == CALLS_STOPPED;
 }
 
+/* Whether a frame is what it seems: found by unwind information, or by an address behind a call in its function. */
+static bool is_certain(const struct place *place)
+{
+    Dwarf_Die call_site;
+
+    return !place->frames[place->index].guessed || find_call_site(place, &call_site);
+}
+
 /* ---- tail calls ---- */
 
 struct tail_calls {
@@ -278,12 +286,12 @@ enum xctx_source xctx__entry_value(const struct place *place, const struct entry
     struct scopes scopes;
     size_t index = place->index;
 
-    /* A frame below a signal's was not called, and one that was guessed may not be what it seems. */
+    /* A frame below a signal's was not called. */
     if (!place->has_function || index >= place->frame_count)
         return XCTX_SOURCE_OPTIMIZED_OUT;
     if (index + 1 >= place->frame_count || place->frames[index].omitted)
         return XCTX_SOURCE_NOT_CAPTURED;
-    if (place->frames[index + 1].exact || place->frames[index + 1].guessed || place->frames[index].guessed ||
+    if (place->frames[index + 1].exact || place->frames[index + 1].guessed || !is_certain(place) ||
         !xctx__scopes_find(place, index + 1, &scopes))
         return XCTX_SOURCE_OPTIMIZED_OUT;
     enum xctx_source source = entry_value_from(place, &scopes.place, parameter, budget, ret_number);
