@@ -66,13 +66,21 @@ static bool same_source(Dwarf_Die *one, Dwarf_Die *other)
 }
 
 /* Whether an entry stands for all copies of a function. Which of them is called it does not say, and the compiler may
-   have changed their parameters, or put a loop in place of calls to itself. */
+   have changed their parameters, or put a loop in place of calls to itself. Units that were optimized together may name
+   a declaration by way of an entry of their own. */
 static bool is_abstract(Dwarf_Die *function)
 {
     Dwarf_Attribute attribute;
     Dwarf_Addr entry;
+    Dwarf_Die named = *function;
 
-    return !xctx__function_entry(function, &entry) && !dwarf_attr(function, DW_AT_declaration, &attribute);
+    if (xctx__function_entry(function, &entry))
+        return false;
+    for (int i = 0; i < 4 && !dwarf_attr(&named, DW_AT_declaration, &attribute); i++) {
+        if (!follow(&named, DW_AT_abstract_origin, &named))
+            return true;
+    }
+    return !dwarf_attr(&named, DW_AT_declaration, &attribute);
 }
 
 /* Whether the code at an address is all of a function, and not a part or a variant that the compiler made of it, which
