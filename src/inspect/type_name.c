@@ -40,11 +40,14 @@ void xctx__type_scope(Dwarf_Die *die, struct text *text)
 {
     Dwarf_Attribute attribute;
     Dwarf_Die start = *die;
+    Dwarf_Die other;
     Dwarf_Die *scopes = NULL;
 
-    /* A definition outside of its class is named by its declaration in it. */
-    if (dwarf_attr(die, DW_AT_specification, &attribute) && !dwarf_formref_die(&attribute, &start))
-        start = *die;
+    /* A copy is named by what it is one of, a definition outside of its class by its declaration in it. */
+    if (dwarf_attr(&start, DW_AT_abstract_origin, &attribute) && dwarf_formref_die(&attribute, &other))
+        start = other;
+    if (dwarf_attr(&start, DW_AT_specification, &attribute) && dwarf_formref_die(&attribute, &other))
+        start = other;
     int count = dwarf_getscopes_die(&start, &scopes);
     for (int i = count - 1; i > 0; --i) {
         const char *name = scope_name(&scopes[i]);
