@@ -135,6 +135,25 @@ static void locate_constant(const struct place *place, Dwarf_Attribute *attribut
     locate_bytes(location, bytes, size);
 }
 
+/* A constant of several bytes. clang leaves away what is only padding in an x87 long double. */
+static void locate_block(const struct place *place, const Dwarf_Block *block, uint64_t size, struct location *location)
+{
+    enum { X87 = 10, PADDED = 16 };
+    uint8_t *bytes;
+
+    if (block->length != X87 || size != PADDED) {
+        locate_bytes(location, block->data, block->length);
+        return;
+    }
+    bytes = xctx__arena_allocate(place->arena, PADDED);
+    if (!bytes) {
+        locate_failed(location, XCTX_SOURCE_UNSUPPORTED);
+        return;
+    }
+    memcpy(bytes, block->data, X87);
+    locate_bytes(location, bytes, PADDED);
+}
+
 static void locate_address(const struct place *place, Dwarf_Attribute *attribute, struct location *location)
 {
     uint8_t *bytes = xctx__arena_allocate(place->arena, sizeof(uint64_t));
@@ -214,7 +233,7 @@ static void locate_within(const struct place *place, Dwarf_Attribute *attribute,
         return;
     case CLASS_BLOCK:
         if (dwarf_formblock(attribute, &block) == 0) {
-            locate_bytes(ret_location, block.data, block.length);
+            locate_block(place, &block, size, ret_location);
             return;
         }
         break;
