@@ -14,7 +14,7 @@
 #include "marks.h"
 #include "type.h"
 
-enum { NAMESPACES = 16, CHILDREN = 65536, BLOCKS = 64 };
+enum { NAMESPACES = 16, CHILDREN = 65536, BLOCKS = 64, ORIGINS = 4 };
 
 static bool flag_of(Dwarf_Die *die, unsigned name)
 {
@@ -36,6 +36,17 @@ static bool origin_of(Dwarf_Die *die, Dwarf_Die *ret_origin)
     Dwarf_Attribute attribute;
 
     return dwarf_formref_die(dwarf_attr(die, DW_AT_abstract_origin, &attribute), ret_origin) != NULL;
+}
+
+/* What an abstract entry is a form of in turn: one that linking has put together with others, or of a destructor, which
+   is there several times, refers to another. Itself, if it is none. */
+static Dwarf_Die root_of(Dwarf_Die *die)
+{
+    Dwarf_Die root = *die, origin;
+
+    for (int i = 0; i < ORIGINS && origin_of(&root, &origin); i++)
+        root = origin;
+    return root;
 }
 
 static Dwarf_Attribute *location_of(Dwarf_Die *die, Dwarf_Attribute *ret_attribute)
@@ -116,6 +127,7 @@ static int visit_entry(struct visitor *visitor, Dwarf_Die *die, bool needs_locat
 static int find_concrete(Dwarf_Die *scope, Dwarf_Die *abstract, unsigned depth, unsigned *left, Dwarf_Die *ret_die)
 {
     Dwarf_Die die, origin;
+    Dwarf_Die root = root_of(abstract);
 
     if (dwarf_child(scope, &die) != 0)
         return -1;
@@ -123,7 +135,7 @@ static int find_concrete(Dwarf_Die *scope, Dwarf_Die *abstract, unsigned depth, 
         if (*left == 0)
             return -1;
         --*left;
-        if (origin_of(&die, &origin) && origin.addr == abstract->addr) {
+        if (origin_of(&die, &origin) && (origin.addr == abstract->addr || origin.addr == root.addr)) {
             *ret_die = die;
             return (int)depth;
         }
@@ -162,12 +174,13 @@ static int visit_abstract(struct visitor *visitor, Dwarf_Die *scope, Dwarf_Die *
 static bool is_form_of(Dwarf_Die *die, Dwarf_Die *abstract)
 {
     unsigned left = CHILDREN;
-    Dwarf_Die origin, other;
+    Dwarf_Die origin, other, unused;
+    bool has_roots = origin_of(abstract, &unused);
 
     if (!origin_of(die, &origin) || dwarf_child(abstract, &other) != 0)
         return false;
     do {
-        if (other.addr == origin.addr)
+        if (other.addr == origin.addr || (has_roots && root_of(&other).addr == origin.addr))
             return true;
     } while (--left > 0 && dwarf_siblingof(&other, &other) == 0);
     return false;
