@@ -2,9 +2,11 @@
 """Runs within gdb: writes what it says of core files, as JSON.
 
 JUDGE_CORES names them, one to a line, and JUDGE_OTHERS a copy of each in which other values are in the registers that a
-call does not preserve; JUDGE_OUTPUT is the file to write. Values are those of `info args` and
-`info locals`, which print what `bt full` prints, one variable to a line.
+call does not preserve; JUDGE_OUTPUT is the file to write. JUDGE_BOUNDS has the arrays that gdb does not find the number
+of elements of, as {"name:line": number}. Values are those of `info args` and `info locals`, which print what `bt full`
+prints, one variable to a line.
 """
+import collections
 import json
 import os
 import re
@@ -12,6 +14,7 @@ import re
 import gdb
 
 VARIABLE = re.compile(r'([A-Za-z_$][\w$#]*) = ')
+BOUNDS = json.loads(os.environ.get('JUDGE_BOUNDS', '{}'))
 
 
 def variables(command):
@@ -27,9 +30,42 @@ def variables(command):
     return found
 
 
+def written(value):
+    """A value as `print` has it."""
+    gdb.set_convenience_variable('judge', value)
+    return gdb.execute('output $judge', to_string=True)
+
+
+def with_bounds(frame, found):
+    """Puts the values of arrays that gdb takes for ones of one element into what `info locals` listed."""
+    block = frame.block() if BOUNDS else None
+    seen = collections.Counter()
+    while block:
+        for symbol in block:
+            if symbol.is_argument:
+                continue
+            same = [variable for variable in found if variable[0] == symbol.name]
+            count = BOUNDS.get(f'{symbol.name}:{symbol.line}')
+            if count and seen[symbol.name] < len(same):
+                value = symbol.value(frame)
+                whole = value.type.target().array(count - 1).pointer()
+                if value.type.range() == (0, 0) and same[seen[symbol.name]][1] == written(value):
+                    same[seen[symbol.name]][1] = written(value.address.cast(whole).dereference())
+            seen[symbol.name] += 1
+        block = None if block.function else block.superblock
+    return found
+
+
+def entry_point():
+    """Where the program begins."""
+    match = re.search(r'Entry point: (0x[0-9a-f]+)', gdb.execute('info files', to_string=True))
+    return int(match.group(1), 16) if match else 0
+
+
 def frames():
     """What gdb says of every frame, the innermost first."""
     frame = gdb.newest_frame()
+    entry = entry_point()
     result = []
     while frame is not None and frame.is_valid():
         frame.select()
@@ -42,6 +78,7 @@ def frames():
             'line_of_call': gdb.find_pc_line(frame.pc() - 1).line,
             'inlined': frame.type() == gdb.INLINE_FRAME,
             'pc': frame.pc(),
+            'from_entry': frame.pc() - entry,
             # A frame that the kernel made to call a handler: gdb shows it as "<signal handler called>".
             'signal': frame.type() == gdb.SIGTRAMP_FRAME,
             # A function that left by a jump to the one above it: found by way of the call sites.
@@ -51,7 +88,7 @@ def frames():
                       if frame.type() == gdb.TAILCALL_FRAME and frame.function() else '',
             'why': gdb.frame_stop_reason_string(frame.unwind_stop_reason()),
             'parameters': variables('info args') if frame.function() else [],
-            'locals': variables('info locals') if frame.function() else [],
+            'locals': with_bounds(frame, variables('info locals')) if frame.function() else [],
         })
         frame = frame.older()
     return result
