@@ -211,6 +211,23 @@ SCENE(number_that_is_known_in_part_is_none)
                                             "byte = <optimized out>}");
 }
 
+SCENE(constant_x87_number_may_come_without_its_padding)
+{
+    static const uint8_t six[10] = {[7] = 0xc0, [8] = 0x01, [9] = 0x40};
+    Dwarf_Attribute attribute = scene_attribute(DW_AT_const_value, DW_FORM_block, six, sizeof(six));
+    struct location location;
+
+    xctx__locate(&scene.place, &attribute, 16, &location);
+    struct value value = fetch(&location, 16);
+    assert_int_equal(xctx__value_state(&value, 0, 16), BYTE_KNOWN);
+    assert_memory_equal(value.bytes, six, sizeof(six));
+    assert_int_equal(value.source, XCTX_SOURCE_CONSTANT);
+    /* What is no such number is not made longer. */
+    xctx__locate(&scene.place, &attribute, 12, &location);
+    value = fetch(&location, 12);
+    assert_int_equal(xctx__value_state(&value, 10, 2), BYTE_OPTIMIZED_OUT);
+}
+
 SCENE(failed_location_has_no_bytes)
 {
     struct location location = {.failed = XCTX_SOURCE_UNSUPPORTED};
