@@ -20,6 +20,9 @@ _Thread_local const char *thread_text = "at first";
 static _Thread_local int zeroed_number;
 _Thread_local int marked_number = 5;
 
+/* Has the compiler keep a variable as it is, not as what can be said of it. */
+#define KEEP(variable) __asm__ volatile("" : : "r"(&(variable)) : "memory")
+
 static xctx_snapshot *taken;
 
 static NOINLINE int take(void)
@@ -64,6 +67,8 @@ static void check(const xctx_report *report, const char *name, const char *value
 
 static void set(long number)
 {
+    KEEP(first_byte);
+    KEEP(zeroed_number);
     first_byte = 'b';
     aligned_numbers.numbers[1] = number;
     thread_text = "of this thread";
