@@ -11,6 +11,9 @@
 #include "frames_support.h"
 #include "threads.h"
 
+/* Has the compiler keep a variable as it is, not as what can be said of it. */
+#define KEEP(variable) __asm__ volatile("" : : "r"(&(variable)) : "memory")
+
 /* The storage of the program has more than one variable, and more alignment than it needs. */
 static _Thread_local char first_byte = 'a';
 _Thread_local struct {
@@ -20,15 +23,13 @@ _Thread_local const char *thread_text = "at first";
 static _Thread_local int zeroed_number;
 _Thread_local int marked_number = 5;
 
-/* Has the compiler keep a variable as it is, not as what can be said of it. */
-#define KEEP(variable) __asm__ volatile("" : : "r"(&(variable)) : "memory")
-
 static xctx_snapshot *taken;
 
 static NOINLINE int take(void)
 {
     static _Thread_local int calls;
 
+    KEEP(calls);
     calls++;
     taken = xctx_snapshot_take(XCTX_CAPTURE_ALL);
     NO_TAIL_CALL;
