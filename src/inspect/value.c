@@ -361,10 +361,10 @@ int xctx__value_state(const struct value *value, uint64_t offset, uint64_t size)
     return states[0] == BYTE_KNOWN || unknown[0] == UINT8_MAX ? states[0] : -1;
 }
 
-void xctx__value_bit_states(const struct value *value, uint64_t bit, uint64_t count, uint8_t *ret_states)
+void xctx__value_bit_states(const struct value *value, uint64_t first, uint64_t count, uint8_t *ret_states)
 {
-    for (uint64_t i = bit / 8; i < (bit + count + 7) / 8; i++, ret_states++) {
-        bool missing = value->states && i < value->fetched && value->unknown[i] & bits_within(i, bit, count);
+    for (uint64_t i = first / 8; i < (first + count + 7) / 8; i++, ret_states++) {
+        bool missing = value->states && i < value->fetched && value->unknown[i] & bits_within(i, first, count);
         *ret_states = missing ? value->states[i] : BYTE_KNOWN;
     }
 }

@@ -53,7 +53,7 @@ int xctx__value_state(const struct value *value, uint64_t offset, uint64_t size)
 
 /* The states of the bytes that some bits are in, each as if it were nothing but those. Of a bit-field, whose neighbours
    in a byte need not be known. ret_states: as many as there are bytes. */
-void xctx__value_bit_states(const struct value *value, uint64_t bit, uint64_t count, uint8_t *ret_states);
+void xctx__value_bit_states(const struct value *value, uint64_t first, uint64_t count, uint8_t *ret_states);
 
 /* What a synthetic pointer points to: fetches `size` bytes from `offset` on of the variable it means. Returns 0,
    -ENOMEM, or -ENODATA if that is not known. */
