@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "chain.h"
-#include "context/context_internal.h"
+#include "context/follow.h"
 #include "stack.h"
 #include "state.h"
 
@@ -270,11 +270,13 @@ static void take_variables_safely(xctx_snapshot *snapshot, struct slot *slot)
 {
     const xctx_context *current = slot->current;
     bool changing = is_changing(slot);
+    /* The slot's, where it shows it: it is changed at one moment. */
+    struct map *root = slot->follower ? xctx__slot_map(slot) : slot->root;
 
     if (!changing && (!current || !current->lets)) {
-        atomic_fetch_add_explicit(&slot->root->refs, 1, memory_order_relaxed);
-        snapshot->root = slot->root;
-    } else if (!changing && snapshot->reserved_map && xctx__map_copy_into(snapshot->reserved_map, slot->root)) {
+        atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed);
+        snapshot->root = root;
+    } else if (!changing && snapshot->reserved_map && xctx__map_copy_into(snapshot->reserved_map, root)) {
         snapshot->root = snapshot->reserved_map;
         snapshot->reserved_map = NULL;
     } else {

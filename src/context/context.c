@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "follow.h"
 #include "pool.h"
 #include "var_internal.h"
 
@@ -169,7 +170,7 @@ xctx_context *xctx__context_ensure(struct slot *slot)
     atomic_store_explicit(&context->used, 1, memory_order_relaxed);
     xctx__claim_unlock_entered(context, slot->record);
     slot->current = context;
-    slot->root = context->root;
+    xctx__slot_show(slot);
     return context;
 }
 
@@ -269,7 +270,7 @@ struct map *xctx__context_share_current(struct slot *slot, xctx_context *context
     struct map *map = slot->root;
 
     /* The quick way takes a pinned map for what copies share, and which carry no snapshot. */
-    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context))
+    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context) || slot->follower)
         return xctx__context_share(slot, context);
     if (context->owed == 0)
         pin_map(slot->record, context, map);
@@ -287,14 +288,17 @@ struct map *xctx__context_share_current(struct slot *slot, xctx_context *context
 static __attribute__((noinline)) xctx_context *copy_current_anyhow(struct slot *slot)
 {
     xctx_context *before = slot->current;
-
     xctx_context *context = xctx__context_ensure(slot);
     if (!context)
         return NULL;
     struct map *map = slot->root;
     struct record *record = slot->record;
-    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context))
-        return copy_slowly(slot, context);
+    if (map->flags & MAP_FLOWS || context->lets || xctx__carried(context) || slot->follower) {
+        xctx_context *copy = copy_slowly(slot, context);
+        if (!copy)
+            xctx__context_unensure(slot, before);
+        return copy;
+    }
     xctx_context *copy = xctx__context_create(record, map);
     if (!copy) {
         xctx__context_unensure(slot, before);
@@ -312,6 +316,16 @@ static __attribute__((noinline)) xctx_context *copy_current_slowly(struct slot *
     xctx_context *copy = create(slot->record, slot->pin_map);
     if (XCTX__LIKELY(copy))
         slot->pin_copied++;
+    return copy;
+}
+
+/* The same, on a thread that may follow something. */
+static __attribute__((noinline)) xctx_context *copy_current_following(struct slot *slot)
+{
+    xctx__follow(slot);
+    xctx_context *copy = copy_current_slowly(slot);
+    if (copy)
+        xctx__follow_copied(slot, copy);
     return copy;
 }
 
@@ -371,7 +385,7 @@ xctx_context *xctx_copy(xctx_context *context)
 
 xctx_context *xctx__context_copy_current(struct slot *slot)
 {
-    return copy_current(slot, XCTX__PIN_BATCH, copy_current_slowly);
+    return copy_current(slot, XCTX__PIN_BATCH, copy_current_following);
 }
 
 /* The call is the last thing done, and so a jump, where code is optimised: the snapshot is then of the caller. */
@@ -379,7 +393,7 @@ static __attribute__((noinline)) xctx_context *copy_current_or_capture(struct sl
 {
     unsigned capture = atomic_load_explicit(&xctx__copy_captures, memory_order_relaxed);
 
-    return capture ? xctx_copy_current_with(capture) : copy_current_slowly(slot);
+    return capture ? xctx_copy_current_with(capture) : copy_current_following(slot);
 }
 
 xctx_context *xctx_copy_current(void)
@@ -431,6 +445,7 @@ static __attribute__((noinline)) int enter_calling(struct slot *slot, xctx_conte
 
     if (error)
         return error;
+    xctx__follow(slot);
     context->previous = slot->current;
     switch_to(slot, context);
     if (hooked)
@@ -535,8 +550,11 @@ int xctx_exit(xctx_context *context)
     struct slot *slot = &xctx__slot;
     struct record *record = slot->record;
 
-    if (XCTX__UNLIKELY(!context || slot->current != context))
-        return exit_error(context);
+    if (XCTX__UNLIKELY(!context || slot->current != context)) {
+        xctx__follow(slot);
+        if (!context || slot->current != context)
+            return exit_error(context);
+    }
     xctx__window_open(record, context);
     bool held = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD);
     bool quick = XCTX__LIKELY(held) &&
@@ -552,7 +570,10 @@ int xctx_exit(xctx_context *context)
 
 xctx_context *xctx_current(void)
 {
-    return xctx__slot.current;
+    struct slot *slot = &xctx__slot;
+
+    xctx__follow(slot);
+    return slot->current;
 }
 
 void xctx__run_end(void *started)
@@ -560,6 +581,7 @@ void xctx__run_end(void *started)
     const struct run *run = started;
     struct slot *slot = &xctx__slot;
 
+    xctx__follow(slot);
     /* The function may have left the context itself, and even the one around it: then nothing around it is touched. */
     while (slot->current && slot->current != run->outer &&
            (xctx__is_entered_here(slot, run->context) || xctx__is_entered_here(slot, run->outer) || !run->outer))
@@ -571,7 +593,7 @@ int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_r
 {
     if (!fn)
         return -EINVAL;
-    struct run run = {.context = context, .outer = xctx__slot.current};
+    struct run run = {.context = context, .outer = xctx_current()};
     int error = xctx_enter(context);
     if (error)
         return error;
@@ -589,6 +611,7 @@ void xctx__context_thread_end(struct slot *slot)
 {
     enum { ROUNDS = 64 }; /* operations that set variables again and again must not keep a thread from ending */
 
+    xctx__follow_thread_end(slot);
     for (int i = 0; i < ROUNDS && slot->current; i++) {
         xctx_context *context;
         while ((context = slot->current) != NULL && xctx_exit(context) == 0)

@@ -200,6 +200,7 @@ void xctx__context_trim(struct slot *slot);
 /* After a switch. */
 extern _Atomic uint32_t xctx__watchers __attribute__((visibility("hidden"))); /* bit i: there is a watcher i */
 void xctx__watch_notify(struct slot *slot);
+void xctx__watch_followers(void); /* from now on, threads may follow something: follow.h */
 
 /* The MAP_* bits that ask for more than switching when a context with that map is entered: MAP_HOOKED, and while there
    are watchers MAP_ANY. So one test tells both. */

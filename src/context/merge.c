@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 
-#include "context_internal.h"
+#include "follow.h"
 #include "var_internal.h"
 
 /* A merged value, before it is put into the map. */
@@ -98,7 +98,7 @@ int xctx_merge(xctx_context *child)
 
     if (!child)
         return -EINVAL;
-    const xctx_context *before = slot->current;
+    const xctx_context *before = xctx_current();
     xctx_context *context = xctx__context_ensure(slot);
     struct map *there = context ? xctx__context_share(slot, child) : NULL;
     struct map *here = there ? xctx__context_share(slot, context) : NULL;
@@ -115,5 +115,7 @@ int xctx_merge(xctx_context *child)
     xctx__free(merge.merged);
     if (error)
         xctx__context_unensure(slot, before);
+    else
+        xctx__follow_changed(slot);
     return error;
 }

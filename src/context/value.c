@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "context_internal.h"
+#include "follow.h"
 #include "trie.h"
 #include "var_internal.h"
 
@@ -41,7 +41,10 @@ _Static_assert(offsetof(struct slot, root) == 0, "inline.h");
 
 void *xctx__var_get_slowly(xctx_var *var)
 {
-    return value_of(var, xctx__map_get(xctx__slot.root, xctx__var_id(var)));
+    struct slot *slot = &xctx__slot;
+
+    xctx__follow(slot);
+    return value_of(var, xctx__map_get(xctx__slot_map(slot), xctx__var_id(var)));
 }
 
 /* For those who do not have it inline. */
@@ -57,7 +60,9 @@ int xctx_var_find(xctx_var *var, void **ret_value)
 {
     if (!var)
         return -EINVAL;
-    void *word = xctx__map_get(xctx__slot.root, xctx__var_id(var));
+    struct slot *slot = &xctx__slot;
+    xctx__follow(slot);
+    void *word = xctx__map_get(xctx__slot_map(slot), xctx__var_id(var));
     if (word == XCTX__ABSENT && !var->options_.initial)
         return 0;
     if (ret_value)
@@ -170,7 +175,7 @@ void xctx__context_replace_map(struct slot *slot, xctx_context *context, struct 
     context->lets = lets_with(context->lets, lets);
     end_change(context, slot->record, in_window);
     context->owed = 0;
-    slot->root = map;
+    xctx__slot_show(slot);
     xctx__ready_free(ready);
     xctx__map_unpin(slot, old, owed);
 }
@@ -245,6 +250,7 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     int error = xctx__var_number(var);
     if (error)
         return error;
+    xctx__follow(slot);
     const xctx_context *before = slot->current;
     if (!xctx__context_ensure(slot))
         return -ENOMEM;
@@ -265,6 +271,8 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
         return error;
     }
     finish_set(slot, var, old, ret_token);
+    if (lets == 0)
+        xctx__follow_changed(slot);
     return 0;
 }
 
@@ -314,7 +322,7 @@ static __attribute__((noinline)) bool put_in_place(struct slot *slot, xctx_var *
     xctx__window_open(record, context);
     if (atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
         map_is_ours(slot, context))
-        place = word_of(slot->root, var, xctx__var_id(var));
+        place = word_of(context->root, var, xctx__var_id(var));
     if (place) {
         *ret_old = *place;
         *place = word;
@@ -396,7 +404,7 @@ static __attribute__((noinline)) int set_otherwise(xctx_var *var, void *value, x
     void *old;
 
     /* A variable without a number may be getting one now, on another thread, and its flags before it. */
-    if (!slot->current || xctx__var_id(var) == XCTX__VAR_NO_ID)
+    if (!slot->current || slot->follower || xctx__var_id(var) == XCTX__VAR_NO_ID)
         return set_slowly(var, value, ret_token, 0);
     if ((xctx__var_flags(var) & VAR_CELL_ONLY) == VAR_CELL)
         return set_counted(var, value, ret_token);
@@ -431,6 +439,9 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
                           .word = token->old_};
     void *replaced;
 
+    xctx__follow(slot);
+    if (!slot->current || token->context_ != slot->current->serial)
+        return -EXDEV;
     if (lets != 0 || !put_in_place(slot, var, entry.word, &replaced)) {
         int error = store(slot, slot->current, var, &entry, lets, &replaced);
         if (error)
@@ -438,6 +449,8 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
     }
     token->state_ = TOKEN_USED;
     xctx__var_unref_word(var, replaced);
+    if (lets == 0)
+        xctx__follow_changed(slot);
     return 0;
 }
 
@@ -461,8 +474,9 @@ int xctx_var_reset(xctx_var *var, xctx_token *token)
         return -EALREADY;
     if (XCTX__UNLIKELY(token->state_ != TOKEN_SET || token->var_ != var || !var))
         return -EINVAL;
+    /* Another context is current; or, if the thread follows something, what is current is not known yet. */
     if (XCTX__UNLIKELY(!slot->current || token->context_ != slot->current->serial))
-        return -EXDEV;
+        return put_back_slowly(slot, token, 0);
     return put_back(slot, token, 0);
 }
 
@@ -487,14 +501,24 @@ int xctx__let_set(xctx__let *let, xctx_var *var, void *value)
     return 0;
 }
 
+static inline bool let_is_current(const struct slot *slot, const xctx__let *let)
+{
+    const xctx_context *context = slot->current;
+
+    return context && context->serial == let->token_.context_ && context->lets > 0;
+}
+
 void xctx__let_reset(xctx__let *let)
 {
     struct slot *slot = &xctx__slot;
-    xctx_context *context = slot->current;
 
-    if (XCTX__LIKELY(context && context->serial == let->token_.context_ && context->lets > 0) &&
-        put_back(slot, &let->token_, -1) == 0)
+    if (XCTX__LIKELY(let_is_current(slot, let)) && put_back(slot, &let->token_, -1) == 0)
         return;
+    if (slot->follower && let->token_.state_ == TOKEN_SET) {
+        xctx__follow(slot);
+        if (let_is_current(slot, let) && put_back(slot, &let->token_, -1) == 0)
+            return;
+    }
     /* The block has left its context, or entered another one and not left it: there is nothing to undo here. */
     xctx_token_drop(&let->token_);
 }

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "context_internal.h"
+#include "follow.h"
 #include "fork.h"
 #include "var_internal.h"
 
@@ -59,11 +59,21 @@ static void notify_one(struct slot *slot, int i)
     pthread_cleanup_pop(1);
 }
 
+void xctx__watch_followers(void)
+{
+    pthread_mutex_lock(&lock);
+    atomic_fetch_or(&xctx__watchers, UINT32_C(1) << FOLLOW_WATCHER);
+    atomic_store(&xctx__enter_mask, MAP_HOOKED | MAP_ANY);
+    pthread_mutex_unlock(&lock);
+}
+
 void xctx__watch_notify(struct slot *slot)
 {
+    if (slot->follower)
+        xctx__slot_show(slot);
     if (slot->notifying)
         return; /* a watcher's own switch */
-    uint32_t watchers = atomic_load_explicit(&xctx__watchers, memory_order_relaxed);
+    uint32_t watchers = atomic_load_explicit(&xctx__watchers, memory_order_relaxed) & ((UINT32_C(1) << WATCHERS) - 1);
     for (; watchers; watchers &= watchers - 1)
         notify_one(slot, __builtin_ctz(watchers));
 }

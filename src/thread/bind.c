@@ -31,7 +31,7 @@ xctx_bound *xctx__bind_from(void *(*fn)(void *), void *arg, unsigned capture, st
     bound = xctx__allocate(sizeof(*bound));
     if (!bound)
         return NULL;
-    const xctx_context *before = xctx__slot.current;
+    const xctx_context *before = xctx_current();
     bound->context = xctx__copy_current_from(capture, registers);
     first = bound->context ? xctx__context_copy_new(&xctx__slot, bound->context) : NULL;
     if (!first || xctx__context_hand_over(bound->context) || xctx__context_hand_over(first)) {
@@ -63,7 +63,7 @@ int xctx_bound_run(xctx_bound *bound, void **ret_result)
                                 : NULL;
     if (!context)
         context = xctx_copy(bound->context);
-    struct run run = {.context = context, .outer = xctx__slot.current};
+    struct run run = {.context = context, .outer = xctx_current()};
     int error = context ? xctx_enter(context) : -ENOMEM;
     xctx_unref(context); /* alive until it is left */
     if (error)

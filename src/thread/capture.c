@@ -60,7 +60,7 @@ xctx_context *xctx__copy_current_from(unsigned capture, struct xctx__registers *
 
     if (capture & ~XCTX_CAPTURE_ALL)
         return NULL;
-    const xctx_context *before = slot->current;
+    const xctx_context *before = xctx_current();
     xctx_context *copy = xctx__context_copy_current(slot);
     if (!copy || !capture)
         return copy;

@@ -52,7 +52,7 @@ int xctx__thread_create_from(pthread_t *ret_thread, const pthread_attr_t *attrib
     if (!start)
         return EAGAIN;
     *start = (struct start){.fn = fn, .arg = arg};
-    const xctx_context *before = xctx__slot.current;
+    const xctx_context *before = xctx_current();
     start->context = xctx__copy_current_from(xctx_default_capture(), registers);
     start->record = start->context ? xctx__record_reserve() : NULL;
     if (start->record && xctx__context_hand_over(start->context) == 0)
