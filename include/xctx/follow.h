@@ -23,6 +23,7 @@
 
 #include <xctx/base.h>
 #include <xctx/context.h>
+#include <xctx/var.h>
 
 XCTX_BEGIN
 
@@ -59,13 +60,19 @@ XCTX_API int xctx_unfollow(void);
 XCTX_API void *xctx_following(void);
 
 /**
- * Has `ask` called once on each thread that uses contexts and follows nothing, before it first finds no context to be
- * current: it may call xctx_follow_start() there. One for the process, for ever; the module with that function
- * is never unloaded.
+ * Has `ask` called on each thread that follows nothing, when it reads or sets a variable, or copies a context, and the
+ * quick way is not open: on a thread without a current context at the latest. It may call xctx_follow_start() there. One
+ * for the process, for ever; the module with that function is never unloaded.
  *
+ * @param ask  returns 0 if the thread need not be asked again, or anything else: ask it the next time
  * @return 0; -EINVAL: NULL; -EBUSY: there is one.
  */
-XCTX_API int xctx_follow_threads(void (*ask)(void));
+XCTX_API int xctx_follow_threads(int (*ask)(void));
+
+/** @cond internal */
+/* Takes a variable out of the current context: for runtimes whose tokens are their own. 0, -EINVAL or -ENOMEM. */
+XCTX_API int xctx__var_unset(xctx_var *var);
+/** @endcond */
 
 XCTX_END
 

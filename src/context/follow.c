@@ -19,18 +19,20 @@ struct follower {
 
 _Atomic uint8_t xctx__follow_asks;
 
-static void (*ask)(void);
+static int (*ask)(void);
 
 void xctx__follow_slowly(struct slot *slot)
 {
     struct follower *follower = slot->follower;
 
     if (!follower) {
-        slot->asked = atomic_load(&xctx__follow_asks);
-        ask();
+        slot->asked = 1;
+        bool again = ask() != 0;
         follower = slot->follower;
-        if (!follower)
+        if (!follower) {
+            slot->asked = !again;
             return;
+        }
     }
     uint64_t version = *__atomic_load_n(&follower->what->version, __ATOMIC_ACQUIRE);
     if (follower->busy || (version == follower->version && !follower->first))
@@ -109,7 +111,7 @@ void *xctx_following(void)
     return follower ? follower->what->user : NULL;
 }
 
-int xctx_follow_threads(void (*fn)(void))
+int xctx_follow_threads(int (*fn)(void))
 {
     static _Atomic uint8_t taken;
 

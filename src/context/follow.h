@@ -17,7 +17,7 @@
 
 enum { FOLLOW_WATCHER = 31 }; /* the bit in xctx__watchers */
 
-/* How often somebody began to ask threads (0 or 1). */
+/* 1: there is somebody to ask threads. */
 extern _Atomic uint8_t xctx__follow_asks __attribute__((visibility("hidden")));
 
 void xctx__follow_slowly(struct slot *slot);

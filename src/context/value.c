@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include <xctx/follow.h>
+
 #include "follow.h"
 #include "trie.h"
 #include "var_internal.h"
@@ -461,6 +463,26 @@ static inline int put_back(struct slot *slot, xctx_token *token, int lets)
     if (XCTX__UNLIKELY(!put_quickly(slot, token->var_, token->old_, lets, &replaced)))
         return put_back_slowly(slot, token, lets);
     token->state_ = TOKEN_USED;
+    return 0;
+}
+
+int xctx__var_unset(xctx_var *var)
+{
+    struct slot *slot = &xctx__slot;
+    struct entry entry = {.id = var ? xctx__var_id(var) : XCTX__VAR_NO_ID, .word = XCTX__ABSENT};
+    void *old;
+
+    if (!var)
+        return -EINVAL;
+    xctx__follow(slot);
+    if (xctx__map_get(xctx__slot_map(slot), entry.id) == XCTX__ABSENT)
+        return 0;
+    entry.is_cell = xctx__var_flags(var) & VAR_CELL;
+    int error = store(slot, slot->current, var, &entry, 0, &old);
+    if (error)
+        return error;
+    xctx__var_unref_word(var, old);
+    xctx__follow_changed(slot);
     return 0;
 }
 
