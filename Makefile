@@ -3,12 +3,13 @@
 
 BUILD ?= build
 SECONDS ?= 60
+PYTHON ?= python3
 PREFIX ?= /usr/local
 # More options for meson, for install: OPTIONS="--libdir=lib64".
 OPTIONS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo check check-quick bench judge judge-programs install docs fuzz clean help
+.PHONY: build demo check check-quick bench judge judge-programs install docs python fuzz clean help
 
 # Names of folders reach the scripts by the environment: they may have spaces in them.
 export BUILD
@@ -51,6 +52,10 @@ docs:
 	@scripts/setup docs
 	@scripts/docs "$$BUILD/docs"
 
+python:
+	@scripts/setup build python
+	@scripts/python-build "$(PYTHON)"
+
 fuzz:
 	@scripts/setup build check
 	@scripts/fuzz $(SECONDS)
@@ -68,6 +73,7 @@ help:
 	@echo 'make judge-programs      the same with real programs, whose sources it downloads'
 	@echo 'make install PREFIX=DIR  install (default: $(PREFIX)); DESTDIR= is honoured'
 	@echo 'make docs                the reference of the headers, in $(BUILD)/docs/html'
+	@echo 'make python PYTHON=python3.X  the Python package, in build/python-3.X/'
 	@echo 'make fuzz [SECONDS=60]   random calls against a model, damaged core files and debug information'
 	@echo 'make clean               remove $(BUILD)/'
 	@echo 'scripts/check JOB…       a single check; scripts/check lists them'

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Token: what ContextVar.set() returns, for reset(); a context manager on every version, as in Python 3.14.
+ *
+ * It wraps the builtin token of the inner variable. Freed ones are kept for the next: a set takes one memory block more
+ * than the builtin set, otherwise.
+ */
+#include "xctx_python.h"
+
+enum { FREE_MAX = 64 };
+static TokenObject *free_tokens[FREE_MAX];
+static int free_count;
+
+TokenObject *xctx_token_create(VariableObject *variable)
+{
+    TokenObject *self;
+    if (free_count > 0) {
+        self = free_tokens[--free_count];
+        _Py_NewReference((PyObject *)self);
+    } else if (!(self = PyObject_GC_New(TokenObject, &xctx_Token_Type))) {
+        return NULL;
+    }
+    Py_INCREF(variable);
+    self->variable = variable;
+    self->inner = self->old_value = NULL;
+    self->used = 0;
+    PyObject_GC_Track(self);
+    return self;
+}
+
+static int token_traverse(TokenObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->variable);
+    Py_VISIT(self->inner);
+    Py_VISIT(self->old_value);
+    return 0;
+}
+
+static int token_clear(TokenObject *self)
+{
+    Py_CLEAR(self->variable);
+    Py_CLEAR(self->inner);
+    Py_CLEAR(self->old_value);
+    return 0;
+}
+
+static void token_dealloc(TokenObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    token_clear(self);
+    if (free_count < FREE_MAX)
+        free_tokens[free_count++] = self;
+    else
+        PyObject_GC_Del(self);
+}
+
+static PyObject *token_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    (void)type;
+    (void)arguments;
+    (void)keywords;
+    PyErr_SetString(PyExc_RuntimeError, "Tokens can only be created by ContextVars");
+    return NULL;
+}
+
+static PyObject *token_repr(TokenObject *self)
+{
+    return PyUnicode_FromFormat("<Token%s var=%R at %p>", self->used ? " used" : "", self->variable, (void *)self);
+}
+
+static PyObject *token_get_old_value(TokenObject *self, void *closure)
+{
+    (void)closure;
+    if (self->old_value)
+        return Py_NewRef(self->old_value);
+    /* A finalizer may meet a token that the garbage collector has cleared. */
+    return self->inner ? PyObject_GetAttrString(self->inner, "old_value") : Py_NewRef(Py_None);
+}
+
+static PyObject *token_enter(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return Py_NewRef(self);
+}
+
+static PyObject *token_exit(TokenObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    (void)arguments;
+    if (count != 3)
+        return PyErr_Format(PyExc_TypeError, "__exit__ expected 3 arguments, got %zd", count);
+    if (xctx_variable_reset(self->variable, (PyObject *)self))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMemberDef token_members[] = {
+    {"var", Py_T_OBJECT, offsetof(TokenObject, variable), Py_READONLY, "The variable that was set."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef token_attributes[] = {
+    {"old_value", (getter)token_get_old_value, NULL, "The value before set(), or Token.MISSING.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef token_methods[] = {
+    {"__class_getitem__", xctx_class_getitem, METH_O | METH_CLASS, "See PEP 585."},
+    {"__enter__", token_enter, METH_NOARGS, "Enter into Token context manager."},
+    {"__exit__", (PyCFunction)(void (*)(void))token_exit, METH_FASTCALL,
+     "Exit from Token context manager, restore the linked ContextVar."},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(token_doc,
+             "What ContextVar.set() returns. ContextVar.reset(token) puts back what was there before; so does leaving\n"
+             "`with variable.set(value):`.");
+
+PyTypeObject xctx_Token_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx.Token",
+    .tp_basicsize = sizeof(TokenObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_doc = token_doc,
+    .tp_new = token_new,
+    .tp_dealloc = (destructor)token_dealloc,
+    .tp_traverse = (traverseproc)token_traverse,
+    .tp_clear = (inquiry)token_clear,
+    .tp_repr = (reprfunc)token_repr,
+    .tp_hash = PyObject_HashNotImplemented,
+    .tp_members = token_members,
+    .tp_getset = token_attributes,
+    .tp_methods = token_methods,
+};
+
+int xctx_token_init(PyObject *module)
+{
+    if (PyModule_AddType(module, &xctx_Token_Type))
+        return -1;
+    if (PyDict_GetItemString(xctx_Token_Type.tp_dict, "MISSING"))
+        return 0;
+    /* The same object that the builtin tokens have: old_value may come from there. */
+    PyObject *missing = PyObject_GetAttrString((PyObject *)&PyContextToken_Type, "MISSING");
+    int status = missing ? PyDict_SetItemString(xctx_Token_Type.tp_dict, "MISSING", missing) : -1;
+    Py_XDECREF(missing);
+    PyType_Modified(&xctx_Token_Type);
+    return status;
+}

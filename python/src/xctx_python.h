@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the C files of the extension module _xctx share.
+ *
+ * A variable without a type has a hidden variable of contextvars, its *inner* one, in which its values live: in
+ * CPython's own persistent map. So whatever carries Python's contexts carries it: tasks, generators, event loops. A
+ * Context wraps a contextvars.Context. What is ours has hidden builtin variables of its own there (`xctx_hidden`),
+ * which no one sees.
+ *
+ * Everything here is called with the GIL held, unless it says otherwise. "new" is a new reference; functions that
+ * return an object or an int give NULL or -1 with an exception set, and have changed nothing then.
+ */
+#ifndef XCTX_PYTHON_H_INTERNAL
+#define XCTX_PYTHON_H_INTERNAL
+
+#include "compat.h"
+
+/* A ContextVar. */
+typedef struct VariableObject {
+    PyObject_HEAD PyObject *name;
+    PyObject *default_value; /* NULL: none */
+    PyObject *inner;         /* the builtin variable; NULL if native */
+    PyObject *holder;        /* its name, which leads back here (variable.c) */
+    PyObject *weakrefs;
+    void *native; /* native.c's; NULL: values live in `inner` */
+} VariableObject;
+
+/* A Context. */
+typedef struct ContextObject {
+    PyObject_HEAD PyObject *inner; /* the contextvars.Context */
+    PyObject *snapshot;            /* what was captured when it was copied; NULL: nothing */
+    PyObject *weakrefs;
+} ContextObject;
+
+/* A Token. */
+typedef struct TokenObject {
+    PyObject_HEAD VariableObject *variable;
+    PyObject *inner;     /* the builtin token */
+    PyObject *old_value; /* what Token.old_value says if there is something; NULL: what `inner` says */
+    int used;
+} TokenObject;
+
+extern PyTypeObject xctx_Variable_Type, xctx_Context_Type, xctx_Token_Type;
+#define VariableObject_Check(object) (Py_TYPE(object) == &xctx_Variable_Type)
+#define ContextObject_Check(object) (Py_TYPE(object) == &xctx_Context_Type)
+#define TokenObject_Check(object) (Py_TYPE(object) == &xctx_Token_Type)
+
+/* Each adds its types and functions to the module. Called once for each module object: see module.c. */
+int xctx_variable_init(PyObject *module);
+int xctx_token_init(PyObject *module);
+int xctx_context_init(PyObject *module);
+int xctx_capture_init(PyObject *module);
+int xctx_native_init(PyObject *module);
+int xctx_bound_init(PyObject *module); /* bound.c, hook.c */
+
+/* module.c: builtin variables that no context shows. At most XCTX_HIDDEN_MAX; made once, never freed. */
+enum { XCTX_HIDDEN_MAX = 4 };
+extern PyObject *xctx_hidden[XCTX_HIDDEN_MAX];
+extern int xctx_hidden_count;
+PyObject *xctx_hidden_create(const char *name); /* returns borrowed */
+extern PyObject *xctx_origin_var;               /* holds the Snapshot that a context was copied with */
+
+static inline int xctx_is_hidden(PyObject *inner)
+{
+    for (int i = 0; i < xctx_hidden_count; i++)
+        if (xctx_hidden[i] == inner)
+            return 1;
+    return 0;
+}
+
+/* variable.c: the ContextVar that a builtin variable belongs to, or that variable itself; new. */
+PyObject *xctx_variable_of(PyObject *inner);
+int xctx_variable_reset(VariableObject *variable, PyObject *token);
+
+/* token.c: a token of `variable`, new; to be made before the value is set, and `inner` or `old_value` to be filled in.
+ */
+TokenObject *xctx_token_create(VariableObject *variable);
+
+/* context.c. */
+PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot); /* takes `inner`, also on failure; new */
+PyObject *xctx_context_copy_with(unsigned flags);                 /* copy_context() that captures; new */
+
+/* capture.c. Bits of what is captured at a copy. */
+enum {
+    CAPTURE_STACK = 1,  /* Python frames: name, file, line */
+    CAPTURE_LOCALS = 2, /* their local variables */
+    CAPTURE_NATIVE = 4, /* the native call stack */
+    CAPTURE_STATE = 8,  /* the thread's settings */
+    CAPTURE_ALL = 15,
+};
+extern unsigned xctx_capture_default;   /* what copy_context() captures */
+PyObject *xctx_capture(unsigned flags); /* a Snapshot of the running thread; new */
+
+/*
+ * native.c: variables whose values libxctx holds: VariableObject.native is not NULL. `inner` and `holder` of such are
+ * NULL. get returns new, NULL without an exception if there is no value and no default. set returns a token.
+ */
+int xctx_native_variable_init(VariableObject *self, PyObject *type);
+void xctx_native_variable_finish(VariableObject *self);
+int xctx_native_variable_traverse(VariableObject *self, visitproc visit, void *arg);
+int xctx_native_get(VariableObject *self, PyObject *default_value /* NULL: none */, PyObject **ret_value);
+PyObject *xctx_native_set(VariableObject *self, PyObject *value);
+int xctx_native_reset(VariableObject *self, TokenObject *token);
+/* In a context that need not be entered: 1 found, 0 not. */
+int xctx_native_lookup(PyObject *inner_context, VariableObject *self, PyObject **ret_value);
+/* Those that are set there: a new list of tuples (variable, value), or NULL with no exception if there are none. */
+PyObject *xctx_native_items(PyObject *inner_context);
+
+#endif

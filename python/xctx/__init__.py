@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+from xctx._xctx import *
