@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What bound.c and hook.c share: see there. All of it needs the GIL. */
+#ifndef XCTX_PYTHON_BOUND_H
+#define XCTX_PYTHON_BOUND_H
+
+#include "xctx_python.h"
+
+#include <stddef.h>
+
+/* A builtin copy of the current context, whose origin is a snapshot of here if `flags` say that something is captured
+   (below 0: what copy_context() captures). The snapshot or NULL is new, too. */
+PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot);
+
+/* What marks exceptions. Returns new. */
+PyObject *xctx_origin_new(PyObject *snapshot);
+
+/* `function` bound to a copy of the builtin context `inner`, or, if that is NULL, to xctx_copy_here(flags). New. */
+PyObject *xctx_bound_new(PyObject *function, PyObject *inner, long flags);
+extern PyTypeObject xctx_Bound_Type;
+
+/* Called by xctx_bound_init(). */
+int xctx_hook_init(PyObject *module);
+int xctx_wake_init(PyObject *module);
+
+#endif

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""dump() and register_dump(): what every thread does, in which context, and who submitted its work.
+
+A dump takes no lock and calls no __repr__ but those of builtin types, as the program may be stuck in either. It is not
+made in a signal handler: that only wakes a thread of ours (wake.c).
+"""
+
+import _thread
+import os
+import reprlib
+import signal
+import sys
+import threading
+
+from xctx import _tracebacks
+from xctx._xctx import _thread_contexts, _wake_on_signal
+
+__all__ = ["dump", "register_dump", "unregister_dump"]
+
+FRAMES_MOST = 200  # of one thread, the innermost ones
+VARIABLES_MOST = 200  # of one context
+
+_registered = {}  # signal number: _Waker
+_lock = threading.Lock()
+
+
+class _Repr(reprlib.Repr):
+    """repr() that calls no code but that of builtin types."""
+
+    known = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = 100
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 10
+
+    def repr1(self, x, level):
+        if type(x) not in self.known:
+            return object.__repr__(x)
+        if type(x) in (set, frozenset):  # which reprlib sorts, and so compares
+            return "%s of %d" % (type(x).__name__, len(x))
+        if type(x) is dict and any(type(key) is not str for key in x.copy()):
+            return "dict of %d" % len(x)
+        if type(x) is int and x.bit_length() > 1000:
+            return "<int of %d bits>" % x.bit_length()
+        return super().repr1(x, level)
+
+
+def _plain_frames(frame):
+    """What format_frames() takes, of a frame of a running thread, the innermost first."""
+    found = []
+    while frame is not None and len(found) < FRAMES_MOST:
+        found.append(_PlainFrame(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return found
+
+
+class _PlainFrame:
+    __slots__ = ("filename", "lineno", "name")
+    locals = None
+
+    def __init__(self, filename, lineno, name):
+        self.filename, self.lineno, self.name = filename, lineno, name
+
+
+def _indent(lines):
+    return ["  " + line for line in lines]
+
+
+def _describe_thread(identifier, frames, context, origin, note):
+    # Without the lock that threading.enumerate() takes.
+    thread = getattr(threading, "_active", {}).get(identifier)
+    title = "Thread %r" % thread.name if thread is not None else "Thread"
+    native = getattr(thread, "native_id", None)
+    title += ", identifier 0x%x" % identifier
+    title += ", system's number %d" % native if native else ""
+    title += ", daemon" if thread is not None and thread.daemon else ""
+    lines = [title + note + " (most recent call last):\n"]
+    lines += _tracebacks.format_frames(frames) or ["  no Python frames\n"]
+    if context is not None:
+        variables = _describe_variables(context)
+        if variables:
+            lines += ["  Variables of its context:\n"] + _indent(variables)
+    if origin is not None:
+        lines += _indent(_tracebacks.format_chain(origin, "Its work", _Repr().repr))
+    return lines
+
+
+def _describe_variables(context):
+    lines = []
+    for count, (variable, value) in enumerate(context.items()):
+        if count == VARIABLES_MOST:
+            lines.append("  ...\n")
+            break
+        lines.append("  %s = %s\n" % (variable.name, _Repr().repr(value)))
+    return lines
+
+
+def dump(file=None):
+    """Print what all threads are doing, by default to sys.stderr.
+
+    For each thread: its Python stack, the variables of its current context, and where its work was submitted, where
+    that was submitted that submitted it, and so on. Other threads go on meanwhile, so the stacks are of nearly the
+    same moment. Values are shown without calling the program's code: of types that are not builtin, only their names.
+    """
+    file = sys.stderr if file is None else file
+    if file is None:
+        return
+    file.write("".join(_dump_lines()))
+    flush = getattr(file, "flush", None)
+    if flush is not None:
+        flush()
+
+
+def _dump_lines(caller="this one"):
+    own = threading.get_ident()
+    wakers = {waker.identifier for waker in _registered.values()}
+    frames = {key: _plain_frames(frame) for key, frame in sys._current_frames().items() if key not in wakers}
+    contexts = _thread_contexts()
+    lines = []
+    for identifier in sorted(frames, key=lambda key: (key == threading.main_thread().ident, key == own)):
+        context, origin = contexts.get(identifier, (None, None))
+        note = ", where the dump is made" if identifier == own else ""
+        try:
+            described = _describe_thread(identifier, frames[identifier], context, origin, note)
+        except Exception as error:
+            described = ["Thread, identifier 0x%x: cannot be shown: %s\n" % (identifier, type(error).__name__)]
+        lines += described + ["\n"]
+    return lines
+
+
+class _Waker:
+    """A thread that dumps whenever it is woken by a signal, and the pipe by which it is."""
+
+    def __init__(self, signum, file):
+        self.signum, self.file = signum, file
+        self.identifier = None
+        self.stopped = False
+        self.open()
+
+    def open(self):
+        self.reader, self.writer = os.pipe()
+        try:
+            os.set_blocking(self.writer, False)
+            # Not a thread of threading's: nobody waits for it, or sees it.
+            self.identifier = _thread.start_new_thread(self.run, (self.reader,))
+            _wake_on_signal(self.signum, self.writer)
+        except BaseException:
+            self.stopped = True
+            os.close(self.writer)
+            if self.identifier is None:
+                os.close(self.reader)
+            raise
+
+    def run(self, reader):
+        while os.read(reader, 4096) and not self.stopped:
+            try:
+                dump(self.file)
+            except Exception as error:
+                try:
+                    sys.stderr.write("xctx: cannot dump: %s\n" % type(error).__name__)
+                except Exception:
+                    pass
+        os.close(reader)
+
+    def close(self):
+        self.stopped = True
+        _wake_on_signal(self.signum, -1)
+        os.close(self.writer)
+
+    def after_fork(self):
+        # The parent's pipe would wake the parent.
+        os.close(self.reader)
+        os.close(self.writer)
+        self.open()
+
+
+def _after_fork_in_child():
+    global _lock
+    _lock = threading.Lock()
+    for signum, waker in list(_registered.items()):
+        try:
+            waker.after_fork()
+        except Exception:
+            _wake_on_signal(signum, -1)
+            del _registered[signum]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def register_dump(signum=signal.SIGUSR1, *, file=None):
+    """Have dump(file) made whenever the process gets a signal.
+
+    A thread of its own makes the dump, so the main thread may be waiting in C code. What it needs is the interpreter's
+    lock: while C code runs that does not release it, nothing is dumped; faulthandler.register() works then, too.
+    Whatever handled the signal before is put back by unregister_dump(). Children made by fork() dump themselves.
+    """
+    signum = signal.Signals(signum)
+    if signum in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL):
+        raise ValueError("%s cannot be used for dumps" % signum.name)
+    if file is not None and not hasattr(file, "write"):
+        raise TypeError("file must have a method write()")
+    with _lock:
+        if signum in _registered:
+            _registered[signum].file = file
+        else:
+            _registered[signum] = _Waker(signum, file)
+
+
+def unregister_dump(signum=signal.SIGUSR1):
+    """Handle the signal as before register_dump(). Returns whether that had been called."""
+    signum = signal.Signals(signum)
+    with _lock:
+        waker = _registered.pop(signum, None)
+        if waker is not None:
+            waker.close()
+    return waker is not None
