@@ -34,13 +34,16 @@ typedef struct xctx_follow {
     /** The word: other than at the last look means switched. Read on the thread. Another thread may point it elsewhere,
      *  by an atomic store: to a word that never changes, when the runtime goes away. */
     const uint64_t *version;
-    /** Enters and leaves contexts until that is current which belongs to what the runtime runs now. */
-    void (*switched)(void *user);
+    /** Enters and leaves contexts until that is current which belongs to what the runtime runs now. Returns 0; or
+     *  anything else if it cannot (out of memory): what is current then stays so, and it is called again the next time. */
+    int (*switched)(void *user);
     /** The thread has changed variables of its current context: set, reset or merged; not by XCTX_LET. May be NULL. */
     void (*changed)(void *user);
     /** The thread has copied its current context: by xctx_copy_current(), xctx_bind() and the like; not by xctx_copy().
      *  To add variables to the copy, enter it, set them, and leave it. May be NULL. */
     void (*copied)(xctx_context *copy, void *user);
+    /** The thread ends, and follows nothing any more; not called by xctx_unfollow(). May be NULL. */
+    void (*ended)(void *user);
     void *user; /**< handed to each */
 } xctx_follow;
 

@@ -13,7 +13,7 @@
 struct follower {
     const xctx_follow *what;
     uint64_t version; /* that was seen last */
-    bool first;       /* none was seen yet */
+    bool first;       /* none was seen yet, or it could not be followed */
     bool busy;        /* one of the operations runs */
 };
 
@@ -37,10 +37,9 @@ void xctx__follow_slowly(struct slot *slot)
     uint64_t version = *__atomic_load_n(&follower->what->version, __ATOMIC_ACQUIRE);
     if (follower->busy || (version == follower->version && !follower->first))
         return;
-    follower->first = false;
     follower->version = version;
     follower->busy = true;
-    follower->what->switched(follower->what->user);
+    follower->first = follower->what->switched(follower->what->user) != 0;
     follower->busy = false;
 }
 
@@ -127,6 +126,10 @@ int xctx_follow_threads(int (*fn)(void))
 
 void xctx__follow_thread_end(struct slot *slot)
 {
-    if (slot->follower)
-        end(slot);
+    if (!slot->follower)
+        return;
+    const xctx_follow *what = slot->follower->what;
+    end(slot);
+    if (what->ended)
+        what->ended(what->user);
 }

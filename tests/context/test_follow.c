@@ -24,14 +24,17 @@ struct runtime {
     int changed;
     int copied;
     bool mark_copies;
+    bool fail; /* to follow */
 };
 
-static void switched(void *user)
+static int switched(void *user)
 {
     struct runtime *runtime = user;
     int common = 0;
 
     runtime->switched++;
+    if (runtime->fail)
+        return -1;
     while (common < runtime->depth && common < runtime->entered_count &&
            runtime->tasks[common] == runtime->entered[common])
         common++;
@@ -41,6 +44,7 @@ static void switched(void *user)
         runtime->entered[runtime->entered_count] = runtime->tasks[runtime->entered_count];
         CHECK(xctx_enter(runtime->entered[runtime->entered_count]) == 0);
     }
+    return 0;
 }
 
 static void changed(void *user)
@@ -61,6 +65,14 @@ static void copied(xctx_context *copy, void *user)
     CHECK(xctx_exit(copy) == 0);
 }
 
+static _Atomic int ended_count;
+
+static void ended(void *user)
+{
+    (void)user;
+    ended_count++;
+}
+
 static void start(struct runtime *runtime)
 {
     *runtime = (struct runtime){.version = 7};
@@ -69,6 +81,7 @@ static void start(struct runtime *runtime)
                                     .switched = switched,
                                     .changed = changed,
                                     .copied = copied,
+                                    .ended = ended,
                                     .user = runtime};
     assert_int_equal(xctx_follow_start(&runtime->follow), 0);
     assert_ptr_equal(xctx_following(), runtime);
@@ -145,6 +158,23 @@ TEST(a_switch_that_nobody_looks_at_is_not_followed)
     (void)xctx_var_get(&plain);
     (void)xctx_var_get(&plain);
     assert_int_equal(runtime.switched, before + 1);
+    stop(&runtime);
+    xctx_unref(a);
+}
+
+TEST(a_switch_that_cannot_be_followed_is_tried_again)
+{
+    struct runtime runtime;
+    xctx_context *a = task_with("a");
+
+    start(&runtime);
+    (void)xctx_current();
+    begin(&runtime, a);
+    runtime.fail = true;
+    assert_null(xctx_var_get(&plain));
+    runtime.fail = false;
+    assert_string_equal(xctx_var_get(&plain), "a");
+    end(&runtime);
     stop(&runtime);
     xctx_unref(a);
 }
@@ -415,6 +445,7 @@ TEST(a_thread_that_ends_while_it_follows_leaves_nothing_behind)
     xctx_context *a = task_with("a");
 
     (void)on_thread(end_while_following, a);
+    assert_int_equal(ended_count, 1);
     assert_int_equal(xctx_enter(a), 0);
     assert_string_equal(xctx_var_get(&plain), "a");
     assert_int_equal(xctx_exit(a), 0);

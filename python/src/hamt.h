@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking a variable up in the running thread's builtin context without the GIL.
+ *
+ * CPython has no function for that: all of its own count references, which needs the GIL. But a thread that has released
+ * the GIL keeps its context, which only that thread changes while it is entered, and whose map is never changed once it
+ * is made (it is replaced). So it can be read there. The layout is CPython's own, the same from 3.7 to 3.14
+ * (Include/internal/pycore_context.h, Python/hamt.c: a hash array mapped trie with nodes of three kinds); whether it is
+ * so in the running interpreter is tried out when the module is loaded.
+ */
+#ifndef XCTX_PYTHON_HAMT_H
+#define XCTX_PYTHON_HAMT_H
+
+#include "xctx_python.h"
+
+/* The beginning of a PyContext. */
+struct builtin_context {
+    PyObject_HEAD
+    struct builtin_context *previous; /* what was current before; borrowed */
+    struct map_object *map;
+    PyObject *weakrefs;
+    int entered;
+};
+
+/* Finds out whether looking up works here, with a variable that is to be looked up later. 0, or -1 with an exception:
+   not for layouts that are other than expected, but for memory. */
+int xctx_hamt_init(PyObject *variable);
+int xctx_hamt_works(void);
+
+/* What the variable is in that context; borrowed. NULL: nothing. Without the GIL, on the thread that has it current. */
+PyObject *xctx_hamt_find(PyObject *context, PyObject *variable, Py_hash_t hash);
+
+#endif

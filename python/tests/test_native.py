@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: MIT
+"""One variable, both languages: variables with a type, which C code reads without the GIL."""
+import asyncio
+import contextvars
+import gc
+import random
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+import xctx
+
+extension = pytest.importorskip('xctx_extension')
+
+TEXT = xctx.ContextVar('text', type=str)
+READERS = [extension.read, extension.read_without_gil]
+
+
+@pytest.fixture(autouse=True)
+def own_context():
+    """Each test in a builtin context of its own, within the thread's."""
+    yield
+
+
+def isolated(function):
+    def wrapper(*arguments, **keywords):
+        return contextvars.copy_context().run(function, *arguments, **keywords)
+    wrapper.__name__ = function.__name__
+    return wrapper
+
+
+@isolated
+def test_c_reads_what_python_sets():
+    number = xctx.ContextVar('number', type=int)
+    real = xctx.ContextVar('real', type=float)
+    data = xctx.ContextVar('data', type=bytes)
+    thing = xctx.ContextVar('thing', type=object)
+    flag = xctx.ContextVar('flag', type=bool)
+    value = object()
+    TEXT.set('grüße')
+    number.set(-2**63)
+    real.set(2)
+    data.set(b'a\0b')
+    thing.set(value)
+    flag.set(True)
+    for read in READERS:
+        assert read(TEXT) == 'grüße'
+    assert extension.read_int(number) == number.get() == -2**63
+    assert extension.read_float(real) == real.get() == 2.0
+    assert extension.read_bytes(data) == data.get() == b'a\0b'
+    assert extension.read_object(thing) is thing.get() is value
+    assert extension.read_int(flag) == 1 and flag.get() is True
+
+
+def test_c_reads_defaults():
+    assert extension.read(xctx.ContextVar('t', type=str, default='none')) == 'none'
+    assert extension.read_int(xctx.ContextVar('n', type=int, default=7)) == 7
+    assert extension.read_float(xctx.ContextVar('f', type=float, default=0.5)) == 0.5
+    assert extension.read_bytes(xctx.ContextVar('b', type=bytes, default=b'x')) == b'x'
+    default = []
+    thing = xctx.ContextVar('o', type=object, default=default)
+    assert extension.read_object(thing) is default and thing.get() is default
+    assert extension.read(xctx.ContextVar('t', type=str)) is None
+
+
+@isolated
+def test_python_reads_what_c_sets():
+    extension.set(TEXT, 'from C')
+    assert TEXT.get() == 'from C'
+    assert xctx.copy_context()[TEXT] == 'from C'
+    request = extension.variable('request')
+    assert request is extension.variable('request')
+    assert request.name == 'request'
+    extension.set(request, 'r1')
+    assert request.get() == 'r1'
+    token = request.set('r2')
+    assert extension.read_without_gil(request) == 'r2'
+    assert token.old_value == 'r1'
+    request.reset(token)
+    assert extension.read(request) == 'r1'
+
+
+@isolated
+def test_a_variable_that_borrows_its_values_is_set_by_c_alone():
+    borrowed = extension.variable('borrowed')
+    with pytest.raises(TypeError, match='set by C code alone'):
+        borrowed.set('x')
+    with pytest.raises(LookupError):
+        borrowed.get()
+
+
+def test_capsules_lead_both_ways():
+    request = xctx.ContextVar.from_capsule(extension.capsule(), type=str)
+    assert request is extension.variable('request')
+    again = xctx.ContextVar.from_capsule(TEXT.capsule, type=str)
+    assert again is TEXT
+    assert xctx.ContextVar('untyped').capsule is None
+    for wrong in (None, 1, xctx._xctx.capi):
+        with pytest.raises(TypeError):
+            xctx.ContextVar.from_capsule(wrong, type=str)
+    with pytest.raises(TypeError):
+        xctx.ContextVar.from_capsule(extension.capsule())
+
+
+@isolated
+def test_wrong_values_change_nothing():
+    number = xctx.ContextVar('number', type=int)
+    TEXT.set('kept')
+    number.set(1)
+    for variable, value, error in (
+            (TEXT, 1, TypeError), (TEXT, b'b', TypeError), (TEXT, None, TypeError), (TEXT, 'a\0b', ValueError),
+            (TEXT, '\ud800', UnicodeEncodeError), (number, 'x', TypeError), (number, 2**63, OverflowError),
+            (number, 1.0, TypeError)):
+        with pytest.raises(error):
+            variable.set(value)
+    assert TEXT.get() == 'kept' and number.get() == 1
+    with pytest.raises(TypeError, match='type must be'):
+        xctx.ContextVar('x', type=list)
+    with pytest.raises(TypeError):
+        xctx.ContextVar('x', type=int, default='not a number')
+    with pytest.raises(TypeError, match='with a type was expected'):
+        extension.read(xctx.ContextVar('untyped'))
+
+
+@isolated
+def test_tokens_are_of_one_context():
+    token = TEXT.set('a')
+    assert token.var is TEXT and token.old_value in (xctx.Token.MISSING, token.old_value)
+    inner = contextvars.copy_context()
+    with pytest.raises(ValueError, match='different Context'):
+        inner.run(TEXT.reset, token)
+    assert TEXT.get() == 'a'
+    TEXT.reset(token)
+    with pytest.raises(RuntimeError, match='already been used once'):
+        TEXT.reset(token)
+    with TEXT.set('block'):
+        assert extension.read(TEXT) == 'block'
+    other = xctx.ContextVar('other', type=str)
+    with pytest.raises(ValueError, match='different ContextVar'):
+        other.reset(TEXT.set('b'))
+
+
+@isolated
+def test_contexts_show_native_variables():
+    TEXT.set('shown')
+    context = xctx.copy_context()
+    TEXT.set('later')
+    assert context[TEXT] == 'shown' and TEXT in context and context.get(TEXT) == 'shown'
+    assert (TEXT, 'shown') in list(context.items())
+    assert len(list(context)) == len(context)
+    assert context == context.copy() and context != xctx.copy_context()
+    assert TEXT not in xctx.Context()
+    assert contextvars.Context().run(extension.read, TEXT) is None
+    assert xctx.Context().run(extension.read, TEXT) is None
+    assert context.run(extension.read_without_gil, TEXT) == 'shown'
+    assert extension.read(TEXT) == 'later'
+
+
+@isolated
+def test_generators_and_nested_runs():
+    TEXT.set('outer')
+
+    def generate():
+        TEXT.set('generator')
+        yield extension.read(TEXT)
+        yield extension.read(TEXT)
+
+    def nested(depth):
+        TEXT.set('depth %d' % depth)
+        if depth:
+            contextvars.copy_context().run(nested, depth - 1)
+        assert extension.read_without_gil(TEXT) == 'depth %d' % depth
+        if depth == 3:
+            raise KeyError(depth)
+
+    with pytest.raises(KeyError):
+        contextvars.copy_context().run(nested, 6)
+    assert extension.read(TEXT) == 'outer'
+    assert list(contextvars.copy_context().run(lambda: list(generate()))) == ['generator'] * 2
+    assert extension.read(TEXT) == 'outer'
+
+
+def loops():
+    yield asyncio.new_event_loop
+    try:
+        import uvloop
+    except ImportError:
+        return
+    yield uvloop.new_event_loop
+
+
+@pytest.mark.parametrize('new_loop', loops())
+def test_c_code_finds_the_values_of_the_task_that_calls_it(new_loop):
+    async def task(number, depth):
+        chosen = random.Random(number)
+        own = 'task %d' % number
+        extension.set(TEXT, own)
+        extension.set_unknown(number)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            # C code is the first to look after the switch.
+            assert chosen.choice(READERS)(TEXT) == own
+            assert extension.read_unknown() == number
+            if chosen.random() < 0.3:
+                own += '.'
+                chosen.choice([extension.set, lambda v, t: v.set(t)])(TEXT, own)
+            if depth and chosen.random() < 0.1:
+                await asyncio.get_running_loop().create_task(task(number * 100, depth - 1))
+            if chosen.random() < 0.1:
+                loop = asyncio.get_running_loop()
+                assert await loop.run_in_executor(None, contextvars.copy_context().run,
+                                                  extension.read_without_gil, TEXT) == own
+            assert TEXT.get() == own
+
+    async def main():
+        TEXT.set('main')
+        extension.set_unknown(-1)
+        await asyncio.gather(*(task(i, 2) for i in range(1, 20)))
+        assert extension.read(TEXT) == 'main' and extension.read_unknown() == -1
+
+    loop = new_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+def test_tokens_of_c_code_outlive_switches():
+    async def task():
+        extension.set(request, 'before')
+        await asyncio.sleep(0)
+        extension.scope_begin('scope')
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert extension.read(request) == 'scope'
+        extension.scope_end()
+        assert request.get() == 'before'
+
+    async def other():
+        for i in range(8):
+            request.set('other %d' % i)
+            await asyncio.sleep(0)
+
+    async def main():
+        await asyncio.gather(task(), other(), other())
+
+    request = extension.variable('request')
+    asyncio.run(main())
+
+
+@isolated
+def test_scoped_bindings_and_contexts_of_c_code():
+    request = extension.variable('request')
+    request.set('outer')
+
+    def nested():
+        assert contextvars.copy_context().run(request.get) == request.get()
+        return request.get()
+
+    assert extension.let('bound', request.get) == 'bound'
+    assert extension.read(request) == 'outer'
+    assert extension.entered('entered', request.get) == 'entered'
+    assert extension.entered('entered', lambda: contextvars.copy_context().run(int)) == 0
+    assert request.get() == 'outer'
+    with pytest.raises(ZeroDivisionError):
+        extension.entered('entered', lambda: 1 / 0)
+    assert request.get() == 'outer'
+
+
+@isolated
+def test_what_is_set_without_the_gil_is_published():
+    TEXT.set('a')
+    extension.set_without_gil(TEXT, 'b')
+    assert extension.read_without_gil(TEXT) == 'b'
+    extension.publish()
+    assert contextvars.copy_context().run(extension.read, TEXT) == 'b'
+    extension.set_without_gil(TEXT, 'c')
+    assert xctx.copy_context()[TEXT] == 'c'
+    extension.set_without_gil(TEXT, 'd')
+    assert TEXT.get() == 'd'
+    assert contextvars.copy_context().run(TEXT.get) == 'd'
+
+
+@isolated
+def test_native_threads_run_in_the_context():
+    untyped = xctx.ContextVar('untyped', default='none')
+    builtin = contextvars.ContextVar('builtin', default='none')
+    TEXT.set('text')
+    untyped.set('value')
+    builtin.set('value')
+
+    def python():
+        seen = TEXT.get(), untyped.get(), builtin.get(), extension.read(TEXT)
+        TEXT.set('changed')
+        untyped.set('changed')
+        assert extension.read_without_gil(TEXT) == 'changed' == untyped.get()
+        return seen
+
+    expected = ('text', ('text', 'value', 'value', 'text'))
+    assert extension.on_bound_thread(TEXT, python) == expected
+    assert extension.on_new_thread(TEXT, python) == expected
+    assert (TEXT.get(), untyped.get()) == ('text', 'value')
+    context = xctx.copy_context()
+    TEXT.set('later')
+    untyped.set('later')
+    assert extension.on_thread_in_context(TEXT, python, context) == expected
+    # Without the GIL, native variables go along alone.
+    assert extension.on_thread_made_without_gil(TEXT, lambda: TEXT.get()) == ('later', 'later')
+    with pytest.raises(TypeError):
+        extension.on_thread_in_context(TEXT, python, contextvars.copy_context())
+
+
+@isolated
+def test_tasks_of_a_native_thread_start_in_its_context():
+    TEXT.set('bound')
+    untyped = xctx.ContextVar('untyped')
+    untyped.set('bound')
+
+    async def task(i):
+        assert extension.read(TEXT) == 'bound'
+        TEXT.set(str(i))
+        await asyncio.sleep(0)
+        assert extension.read_without_gil(TEXT) == str(i)
+        return untyped.get()
+
+    async def main():
+        return await asyncio.gather(*(task(i) for i in range(3)))
+
+    def python():
+        return untyped.get(), asyncio.run(main())
+
+    assert extension.on_bound_thread(TEXT, python) == ('bound', ('bound', ['bound'] * 3))
+
+
+class Value:
+    pass
+
+
+@isolated
+def test_objects_are_released_where_the_gil_is_not():
+    thing = xctx.ContextVar('thing', type=object)
+
+    def body():
+        value = Value()
+        reference = weakref.ref(value)
+        thing.set(value)
+        extension.keep()
+        return reference
+
+    reference = contextvars.copy_context().run(body)
+    gc.collect()
+    assert reference() is not None
+    extension.drop()
+    for _ in range(100):
+        thing.get(None)
+        if reference() is None:
+            break
+    gc.collect()
+    assert reference() is None
+
+
+def test_the_last_release_may_come_while_the_interpreter_ends():
+    code = '''if 1:
+        import xctx, xctx_extension
+        class Value:
+            def __del__(self): pass
+        thing = xctx.ContextVar('thing', type=object)
+        untyped = xctx.ContextVar('untyped')
+        thing.set(Value()); untyped.set(Value())
+        xctx_extension.keep()
+        xctx_extension.drop_at_exit()
+        '''
+    done = subprocess.run([sys.executable, '-X', 'dev', '-c', code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b'')
+
+
+def test_variables_come_and_go():
+    for i in range(1000):
+        variable = xctx.ContextVar('v', type=(str, object)[i % 2], default='d')
+        contextvars.copy_context().run(variable.set, 'x')
+        assert variable.get() == 'd'
+    capsule = variable.capsule
+    reference = weakref.ref(variable)
+    del variable
+    assert reference() is not None
+    del capsule
+    gc.collect()
+    assert reference() is None
+
+
+def test_threads_have_variables_of_their_own():
+    problems = []
+
+    def work(number):
+        try:
+            assert TEXT.get(None) is None
+            for i in range(200):
+                TEXT.set('%d %d' % (number, i))
+                assert extension.read_without_gil(TEXT) == '%d %d' % (number, i)
+                contextvars.copy_context().run(TEXT.set, 'nested')
+                assert extension.read(TEXT) == '%d %d' % (number, i)
+        except BaseException as problem:  # pylint: disable=broad-except
+            problems.append(problem)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
