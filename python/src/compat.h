@@ -8,6 +8,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stddef.h>
 
 #if PY_VERSION_HEX < 0x03080000
 #error "CPython 3.8 or later is needed"
@@ -18,6 +19,7 @@
 
 #if PY_VERSION_HEX < 0x03090000
 #define PyObject_Vectorcall _PyObject_Vectorcall
+#define Py_TPFLAGS_HAVE_VECTORCALL _Py_TPFLAGS_HAVE_VECTORCALL
 #define PyObject_CallNoArgs(callable) PyObject_CallObject((callable), NULL)
 
 static inline PyObject *PyObject_CallOneArg(PyObject *callable, PyObject *argument)
@@ -72,7 +74,7 @@ static inline int PyModule_AddObjectRef(PyObject *module, const char *name, PyOb
 #endif
 
 #if PY_VERSION_HEX < 0x030c0000
-#define Py_T_OBJECT T_OBJECT
+#define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
 #include <structmember.h>
 

@@ -72,7 +72,7 @@ PyObject *xctx_context_copy_with(unsigned flags)
     PyObject *snapshot = NULL;
     if (flags && !(snapshot = xctx_capture(flags)))
         return NULL;
-    PyObject *inner = PyContext_CopyCurrent();
+    PyObject *inner = xctx_arrive() ? NULL : PyContext_CopyCurrent();
     if (inner && snapshot) {
         PyObject *token = PyContext_Enter(inner) ? NULL : PyContextVar_Set(xctx_origin_var, snapshot);
         if (!token)

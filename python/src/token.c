@@ -94,7 +94,7 @@ static PyObject *token_exit(TokenObject *self, PyObject *const *arguments, Py_ss
 }
 
 static PyMemberDef token_members[] = {
-    {"var", Py_T_OBJECT, offsetof(TokenObject, variable), Py_READONLY, "The variable that was set."},
+    {"var", Py_T_OBJECT_EX, offsetof(TokenObject, variable), Py_READONLY, "The variable that was set."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -130,6 +130,11 @@ PyTypeObject xctx_Token_Type = {
     .tp_getset = token_attributes,
     .tp_methods = token_methods,
 };
+
+PyObject *xctx_token_missing(void)
+{
+    return PyDict_GetItemString(xctx_Token_Type.tp_dict, "MISSING");
+}
 
 int xctx_token_init(PyObject *module)
 {

@@ -71,7 +71,7 @@ static PyObject *inner_create(PyObject *holder, PyObject *default_value)
 }
 
 /* A variable with no values' place yet; tracked by its creator. */
-static VariableObject *variable_alloc(PyObject *name, PyObject *default_value)
+VariableObject *xctx_variable_alloc(PyObject *name, PyObject *default_value)
 {
     VariableObject *self = PyObject_GC_New(VariableObject, &xctx_Variable_Type);
     if (!self)
@@ -96,7 +96,7 @@ PyObject *xctx_variable_of(PyObject *inner)
         result = Py_NewRef((PyObject *)holder->variable);
     } else {
         PyObject *exact = PyUnicode_FromObject(name);
-        VariableObject *variable = exact ? variable_alloc(exact, holder->default_value) : NULL;
+        VariableObject *variable = exact ? xctx_variable_alloc(exact, holder->default_value) : NULL;
         Py_XDECREF(exact);
         if (variable) {
             variable->inner = Py_NewRef(inner);
@@ -122,7 +122,7 @@ static PyObject *variable_new(PyTypeObject *type, PyObject *arguments, PyObject 
         PyErr_SetString(PyExc_TypeError, "context variable name must be a str");
         return NULL;
     }
-    VariableObject *self = variable_alloc(name, default_value);
+    VariableObject *self = xctx_variable_alloc(name, default_value);
     if (!self)
         return NULL;
     if (value_type != Py_None) {
@@ -197,6 +197,8 @@ static PyObject *variable_get(VariableObject *self, PyObject *const *arguments, 
     if (count > 1)
         return PyErr_Format(PyExc_TypeError, "get expected at most 1 argument, got %zd", count);
     PyObject *default_value = count ? arguments[0] : NULL;
+    if (xctx_arrive())
+        return NULL;
     if (self->native ? xctx_native_get(self, default_value, &value)
                      : PyContextVar_Get(self->inner, default_value, &value))
         return NULL;
@@ -207,6 +209,8 @@ static PyObject *variable_get(VariableObject *self, PyObject *const *arguments, 
 
 static PyObject *variable_set(VariableObject *self, PyObject *value)
 {
+    if (xctx_arrive())
+        return NULL;
     if (self->native)
         return xctx_native_set(self, value);
     /* First, so that a set that fails has changed nothing. */
@@ -231,6 +235,8 @@ int xctx_variable_reset(VariableObject *self, PyObject *object)
         PyErr_Format(PyExc_ValueError, "%R was created by a different ContextVar", token);
         return -1;
     }
+    if (xctx_arrive())
+        return -1;
     /* Now: a value that goes may have a finalizer that comes here again. */
     token->used = 1;
     if (self->native ? xctx_native_reset(self, token) : PyContextVar_Reset(self->inner, token->inner)) {
@@ -269,16 +275,31 @@ PyDoc_STRVAR(reset_doc, "reset($self, token, /)\n--\n\n"
                         "Reset the context variable.\n\n"
                         "The variable is reset to the value it had before the set() that created the token.");
 
+PyDoc_STRVAR(from_capsule_doc, "from_capsule($type, capsule, /, *, type, default=<none>)\n--\n\n"
+                               "Return the context variable for one that C code defined: an xctx_var, in a capsule "
+                               "with the name \"xctx_var\".\n\n"
+                               "`type` says what its values are in C, as for ContextVar(). It can be set from Python if "
+                               "it copies its values.");
+
 static PyMethodDef variable_methods[] = {
     {"get", (PyCFunction)(void (*)(void))variable_get, METH_FASTCALL, get_doc},
     {"set", (PyCFunction)variable_set, METH_O, set_doc},
     {"reset", (PyCFunction)variable_reset, METH_O, reset_doc},
+    {"from_capsule", (PyCFunction)(void (*)(void))xctx_native_from_capsule, METH_VARARGS | METH_KEYWORDS | METH_CLASS,
+     from_capsule_doc},
     {"__class_getitem__", xctx_class_getitem, METH_O | METH_CLASS, "See PEP 585."},
     {NULL, NULL, 0, NULL},
 };
 
+static PyGetSetDef variable_attributes[] = {
+    {"capsule", (getter)xctx_native_capsule, NULL,
+     "The xctx_var of a variable with a type, for C code, in a capsule with the name \"xctx_var\"; None without a type.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMemberDef variable_members[] = {
-    {"name", Py_T_OBJECT, offsetof(VariableObject, name), Py_READONLY, "The name of the variable."},
+    {"name", Py_T_OBJECT_EX, offsetof(VariableObject, name), Py_READONLY, "The name of the variable."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -300,6 +321,7 @@ PyTypeObject xctx_Variable_Type = {
     .tp_repr = (reprfunc)variable_repr,
     .tp_weaklistoffset = offsetof(VariableObject, weakrefs),
     .tp_members = variable_members,
+    .tp_getset = variable_attributes,
     .tp_methods = variable_methods,
 };
 
