@@ -131,21 +131,23 @@ PyTypeObject xctx_Token_Type = {
     .tp_methods = token_methods,
 };
 
+static PyObject *missing; /* Token.MISSING, made once */
+
 PyObject *xctx_token_missing(void)
 {
-    return PyDict_GetItemString(xctx_Token_Type.tp_dict, "MISSING");
+    return missing;
 }
 
 int xctx_token_init(PyObject *module)
 {
     if (PyModule_AddType(module, &xctx_Token_Type))
         return -1;
-    if (PyDict_GetItemString(xctx_Token_Type.tp_dict, "MISSING"))
+    if (missing)
         return 0;
     /* The same object that the builtin tokens have: old_value may come from there. */
-    PyObject *missing = PyObject_GetAttrString((PyObject *)&PyContextToken_Type, "MISSING");
-    int status = missing ? PyDict_SetItemString(xctx_Token_Type.tp_dict, "MISSING", missing) : -1;
-    Py_XDECREF(missing);
+    missing = PyObject_GetAttrString((PyObject *)&PyContextToken_Type, "MISSING");
+    if (missing && PyDict_SetItemString(xctx_Token_Type.tp_dict, "MISSING", missing))
+        Py_CLEAR(missing);
     PyType_Modified(&xctx_Token_Type);
-    return status;
+    return missing ? 0 : -1;
 }
