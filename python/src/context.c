@@ -200,9 +200,11 @@ static PyObject *iterate(ContextObject *self, enum what what)
         return NULL;
     PyObject *native = list ? PyObject_GetIter(list) : NULL;
     Py_XDECREF(list);
+    if (list && !native)
+        return NULL;
     PyObject *items = PyObject_CallMethod(self->inner, "items", NULL);
     IteratorObject *iterator = NULL;
-    if (items && !(list && !native))
+    if (items)
         iterator = PyObject_GC_New(IteratorObject, &Iterator_Type);
     if (!iterator) {
         Py_XDECREF(items);

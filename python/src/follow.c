@@ -131,7 +131,7 @@ static PyObject *state_create(xctx_context *context)
     return (PyObject *)self;
 }
 
-/* What a builtin context carries; borrowed. Without the GIL, on the thread that has it current. */
+/* What a builtin context carries; borrowed. With the GIL, or on the thread that has it current. */
 static struct core *core_of(PyObject *builtin)
 {
     PyObject *state = builtin ? xctx_hamt_find(builtin, xctx_state_var, state_var_hash) : NULL;
@@ -141,15 +141,9 @@ static struct core *core_of(PyObject *builtin)
 
 xctx_context *xctx_state_context(PyObject *builtin)
 {
-    PyObject *state = PyObject_GetItem(builtin, xctx_state_var);
+    const struct core *core = core_of(builtin);
 
-    if (!state) {
-        PyErr_Clear();
-        return NULL;
-    }
-    xctx_context *context = ((StateObject *)state)->core->context;
-    Py_DECREF(state); /* the builtin context has another */
-    return context;
+    return core ? core->context : NULL;
 }
 
 /* ---- levels ---- */

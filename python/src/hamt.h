@@ -27,7 +27,7 @@ struct builtin_context {
 int xctx_hamt_init(PyObject *variable);
 int xctx_hamt_works(void);
 
-/* What the variable is in that context; borrowed. NULL: nothing. Without the GIL, on the thread that has it current. */
+/* What the variable is in that context; borrowed. NULL: nothing. With the GIL, or on the thread that has it current. */
 PyObject *xctx_hamt_find(PyObject *context, PyObject *variable, Py_hash_t hash);
 
 #endif
