@@ -339,8 +339,9 @@ static PyObject *context_compare(PyObject *a, PyObject *b, int operation)
         Py_RETURN_NOTIMPLEMENTED;
     int equal = 1;
     if (a != b) {
-        Py_ssize_t length_a = context_length((ContextObject *)a), length_b = context_length((ContextObject *)b);
-        if (length_a < 0 || length_b < 0)
+        Py_ssize_t length_a = context_length((ContextObject *)a);
+        Py_ssize_t length_b = length_a < 0 ? -1 : context_length((ContextObject *)b);
+        if (length_b < 0)
             return NULL;
         equal = length_a == length_b ? is_within((ContextObject *)a, (ContextObject *)b) : 0;
     }
