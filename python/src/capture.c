@@ -127,6 +127,30 @@ static void options_dealloc(PyObject *self)
     PyObject_GC_Del(self);
 }
 
+/* Whether a variable or local of that name is secret. */
+static PyObject *options_redacts(PyObject *self, PyObject *name)
+{
+    if (!PyUnicode_Check(name))
+        return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s", Py_TYPE(name)->tp_name);
+    return PyBool_FromLong(xctx_redacted((OptionsObject *)self, name, NULL));
+}
+
+static PyObject *options_max_repr(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromSsize_t(((OptionsObject *)self)->max_repr);
+}
+
+static PyMethodDef options_methods[] = {
+    {"redacts", options_redacts, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef options_attributes[] = {
+    {"max_repr", options_max_repr, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyTypeObject options_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "xctx._Options",
@@ -135,6 +159,8 @@ static PyTypeObject options_type = {
     .tp_dealloc = options_dealloc,
     .tp_traverse = options_traverse,
     .tp_clear = options_clear,
+    .tp_methods = options_methods,
+    .tp_getset = options_attributes,
 };
 
 static OptionsObject *options_new(void)
@@ -761,20 +787,19 @@ static PyObject *capture(PyObject *module, PyObject *args)
     return xctx_capture((unsigned)flags);
 }
 
-/* By what is said now: for contexts that were made without a capture. */
-static PyObject *redacts(PyObject *module, PyObject *name)
+/* What is said now: for contexts that were made without a capture. */
+static PyObject *get_options(PyObject *module, PyObject *ignored)
 {
     (void)module;
-    if (!PyUnicode_Check(name))
-        return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s", Py_TYPE(name)->tp_name);
-    return PyBool_FromLong(xctx_redacted(current_options, name, NULL));
+    (void)ignored;
+    return Py_NewRef((PyObject *)current_options);
 }
 
 static PyMethodDef capture_functions[] = {
     {"set_default_capture", (PyCFunction)(void (*)(void))set_default_capture, METH_VARARGS | METH_KEYWORDS,
      set_default_capture_doc},
     {"get_default_capture", get_default_capture, METH_NOARGS, get_default_capture_doc},
-    {"_redacts", redacts, METH_O, NULL},
+    {"_options", get_options, METH_NOARGS, NULL},
     {"_capture", capture, METH_VARARGS, "_capture(flags=...)\n--\n\nA Snapshot of the running thread."},
     {NULL, NULL, 0, NULL},
 };

@@ -3,7 +3,7 @@
  * The extension module xctx._inspect: what libxctx-inspect makes of a native snapshot, as tuples of plain objects.
  * _report.py gives them names. A module of its own, so that the package works where libdw is not installed.
  *
- * Decoding takes milliseconds the first time, for debug information is read then: the GIL is released meanwhile.
+ * Decoding takes up to a second the first time, for debug information is read then: the GIL is released meanwhile.
  */
 #include "compat.h"
 
@@ -70,13 +70,32 @@ static PyObject *frames_tuple(const xctx_report *report)
     return frames;
 }
 
-static PyObject *frames(PyObject *module, PyObject *capsule)
+static PyObject *notes_tuple(const xctx_report *report)
+{
+    Py_ssize_t count = (Py_ssize_t)xctx_report_note_count(report);
+    PyObject *notes = PyTuple_New(count);
+
+    for (Py_ssize_t i = 0; notes && i < count; i++) {
+        PyObject *note = text(xctx_report_note(report, (size_t)i));
+        if (!note)
+            Py_CLEAR(notes);
+        else
+            PyTuple_SET_ITEM(notes, i, note);
+    }
+    return notes;
+}
+
+static PyObject *frames(PyObject *module, PyObject *arguments)
 {
     xctx_inspect_options options = {.size = sizeof(options), .flags = XCTX_INSPECT_NO_PARENTS};
     xctx_report *report;
-    int error;
+    PyObject *capsule;
+    int error, with_locals;
 
     (void)module;
+    if (!PyArg_ParseTuple(arguments, "Op:frames", &capsule, &with_locals))
+        return NULL;
+    options.flags |= with_locals ? 0 : XCTX_INSPECT_NO_LOCALS;
     xctx_snapshot *snapshot = PyCapsule_GetPointer(capsule, "xctx.snapshot");
     if (!snapshot)
         return NULL;
@@ -87,16 +106,17 @@ static PyObject *frames(PyObject *module, PyObject *capsule)
         return PyErr_NoMemory();
     if (error)
         return PyErr_Format(PyExc_OSError, "cannot decode the native call stack: %s", xctx_strerror(error));
-    PyObject *result = frames_tuple(report);
+    PyObject *result = Py_BuildValue("(NN)", frames_tuple(report), notes_tuple(report));
     xctx_report_unref(report);
     return result;
 }
 
 static PyMethodDef functions[] = {
-    {"frames", frames, METH_O,
-     "frames(capsule, /)\n--\n\n"
+    {"frames", frames, METH_VARARGS,
+     "frames(capsule, locals, /)\n--\n\n"
      "The native frames of a snapshot, the innermost first: tuples (function, file, line, module, pc, offset, inlined,\n"
-     "locals), where locals are tuples (name, type, value, source, parameter)."},
+     "locals), where locals are tuples (name, type, value, source, parameter). And notes on what is missing.\n"
+     "With locals it takes a hundred times as long where there is debug information for all."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -73,6 +73,7 @@ static void trim(RecordObject *record)
     record->trimmed = true;
     record->native = NULL;
     xctx_snapshot_unref(native);
+    Py_CLEAR(record->native_frames);
     drop_values(record);
     Py_DECREF(record);
 }
@@ -446,18 +447,10 @@ static PyObject *snapshot_state(PyObject *self, PyObject *unused)
 
 /* ---- as Python sees it ---- */
 
-/* Whether a variable or local of that name is secret, by what was said when this was captured. */
-static PyObject *snapshot_redacts(PyObject *self, PyObject *name)
-{
-    if (!PyUnicode_Check(name))
-        return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s", Py_TYPE(name)->tp_name);
-    return PyBool_FromLong(xctx_redacted(record_of(self)->options, name, NULL));
-}
-
-static PyObject *snapshot_max_repr(PyObject *self, void *closure)
+static PyObject *snapshot_options(PyObject *self, void *closure)
 {
     (void)closure;
-    return PyLong_FromSsize_t(record_of(self)->options->max_repr);
+    return Py_NewRef((PyObject *)record_of(self)->options);
 }
 
 static PyObject *call_report(PyObject *self, const char *name, PyObject *args, PyObject *kwargs)
@@ -536,7 +529,6 @@ static PyMethodDef snapshot_methods[] = {
      "_repr_html_($self, /)\n--\n\nThe snapshot as a piece of HTML, as notebooks show it."},
     {"_native", snapshot_native, METH_NOARGS, NULL},
     {"_state", snapshot_state, METH_NOARGS, NULL},
-    {"_redacts", snapshot_redacts, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -558,7 +550,7 @@ static PyGetSetDef snapshot_attributes[] = {
     {"thread_id", snapshot_thread_id, NULL, "The thread, as threading.get_ident() has it.", NULL},
     {"task_name", snapshot_task_name, NULL, "The name of the asyncio task that ran; None if none did.", NULL},
     {"time", snapshot_time, NULL, "When it was taken, as time.time() counts.", NULL},
-    {"_max_repr", snapshot_max_repr, NULL, NULL, NULL},
+    {"_options", snapshot_options, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

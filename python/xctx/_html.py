@@ -18,7 +18,8 @@ font:14px/1.5 system-ui,sans-serif;overflow-wrap:anywhere;text-align:left}
 .xctx h3{font-size:1.1rem;margin:0;color:inherit}
 .xctx h4{font-size:.75rem;letter-spacing:.05em;text-transform:uppercase;color:var(--soft);margin:1rem 0 .4rem}
 .xctx summary{cursor:pointer}
-.xctx summary h4{display:inline;margin:0}
+.xctx>details{margin-top:.75rem}
+.xctx summary h4{display:inline-block;margin:0 0 .3rem}
 .xctx .meta{margin:.25rem 0 0;color:var(--soft);font-size:.85rem}
 .xctx .frame{border:1px solid var(--line);border-radius:8px;margin:0 0 .35rem;background:var(--card)}
 .xctx .frame>summary{padding:.35rem .7rem}
@@ -109,6 +110,7 @@ def _native(tree):
             parts.append('<p class="no">%s</p>' % _escape(_folded_text(frame)))
         else:
             parts.append(_native_frame(index, frame))
+    parts += ['<p class="no">%s</p>' % _escape(note) for note in tree["native_notes"]]
     return "".join(parts)
 
 

@@ -126,18 +126,59 @@ value is a text as gdb prints it, None if there is none; source says where it ca
 """
 
 
-class NativeFrame(namedtuple("NativeFrame", "function file line module pc offset inlined locals")):
-    """A frame of the native call stack. What is not known is None."""
+class NativeFrame:
+    """A frame of the native call stack. What is not known is None.
 
-    __slots__ = ()
+    function, name   its name; file, line; module; pc: the address; offset: of pc in the function, in bytes, where only symbols
+                     are known; inlined: this call was inlined into the next frame
+    locals           a tuple of NativeLocal, decoded when they are first asked for: for all frames of the stack at once
+    """
+
+    __slots__ = ("function", "file", "line", "module", "pc", "offset", "inlined", "_index", "_decoder")
+
+    def __init__(self, fields, index, decoder):
+        self.function, self.file, self.line, self.module, self.pc, self.offset, self.inlined = fields[:7]
+        self._index = index
+        self._decoder = decoder
 
     @property
     def name(self):
-        """As function."""
         return self.function
+
+    @property
+    def locals(self):
+        return self._decoder.locals_of(self._index)
 
     def __repr__(self):
         return "<xctx.NativeFrame %s>" % _native_place(self)
+
+
+class _Decoder:
+    """Decodes the locals of a native stack. Holds no Python object of the snapshot, but what it says of secrets."""
+
+    def __init__(self, capsule, options):
+        self.capsule = capsule
+        self.options = options
+        self.all = None
+
+    def locals_of(self, index):
+        if self.all is None:
+            from xctx import _inspect
+
+            frames, _ = _inspect.frames(self.capsule, True)
+            self.all = [tuple(map(self._local, frame[-1])) for frame in frames]
+        return self.all[index] if index < len(self.all) else ()
+
+    def _local(self, fields):
+        local = NativeLocal(*fields)
+        secret = local.name and self.options.redacts(local.name)
+        return local._replace(value=None, source="redacted") if secret else local
+
+
+class NativeFrames(tuple):
+    """Native frames, the innermost first, and notes: texts on what is missing and why."""
+
+    notes = ()
 
 
 def _native_place(frame):
@@ -161,16 +202,11 @@ def native_frames(snapshot):
     capsule = snapshot._native()
     if capsule is None:
         return ()
-    frames = []
-    for frame in _inspect.frames(capsule):
-        variables = tuple(
-            NativeLocal(*local)
-            if not (local[0] and snapshot._redacts(local[0]))
-            else NativeLocal(local[0], local[1], None, "redacted", local[4])
-            for local in frame[-1]
-        )
-        frames.append(NativeFrame(*frame[:-1], variables))
-    return tuple(frames)
+    decoder = _Decoder(capsule, snapshot._options)
+    found, notes = _inspect.frames(capsule, False)
+    frames = NativeFrames(NativeFrame(fields, index, decoder) for index, fields in enumerate(found))
+    frames.notes = notes
+    return frames
 
 
 _ROUNDING = {
@@ -378,13 +414,15 @@ def _native_part(snapshot, tree):
     if "native" not in snapshot.captured:
         return
     try:
-        tree["native_frames"] = [_native_dict(frame) for frame in snapshot.native_frames]
+        frames = snapshot.native_frames
+        tree["native_frames"] = [_native_dict(frame) for frame in frames]
+        tree["native_notes"] = [_one_line(note) for note in getattr(frames, "notes", ())]
     except (ImportError, OSError) as error:
         tree["native_error"] = _one_line(str(error))
 
 
 def _snapshot_tree(snapshot, locals=True, native=True):
-    most, redacts = snapshot._max_repr, snapshot._redacts
+    most, redacts = snapshot._options.max_repr, snapshot._options.redacts
     with_locals = locals and "locals" in snapshot.captured
     tree = {
         "captured": list(snapshot.captured),
@@ -396,6 +434,7 @@ def _snapshot_tree(snapshot, locals=True, native=True):
         "more_frames": snapshot.more_frames,
         "trimmed": snapshot.trimmed,
         "native_frames": None,
+        "native_notes": [],
         "native_error": None,
         "thread_state": None,
         "parent": None,
@@ -407,14 +446,14 @@ def _snapshot_tree(snapshot, locals=True, native=True):
     return tree
 
 
-def _chain(snapshot, **options):
-    """The tree of a snapshot with its parents."""
-    top = tree = _snapshot_tree(snapshot, **options)
+def _chain(snapshot, locals=True, native=True):
+    """The tree of a snapshot with its parents, of which Python frames are told."""
+    top = tree = _snapshot_tree(snapshot, locals, native)
     for _ in range(CHAIN_MOST):
         snapshot = snapshot.parent
         if snapshot is None:
             break
-        tree["parent"] = _snapshot_tree(snapshot, **options)
+        tree["parent"] = _snapshot_tree(snapshot, locals, False)
         tree = tree["parent"]
     return top
 
@@ -424,8 +463,8 @@ def _variables(context):
     from xctx import _xctx
 
     snapshot = context.snapshot
-    redacts = snapshot._redacts if snapshot is not None else _xctx._redacts
-    most = snapshot._max_repr if snapshot is not None else _xctx.get_default_capture()["max_repr"]
+    options = snapshot._options if snapshot is not None else _xctx._options()
+    redacts, most = options.redacts, options.max_repr
     pairs = []
     for variable, value in context.items():
         name = _one_line(str(getattr(variable, "name", variable)))
@@ -487,7 +526,8 @@ class _Pen:
             for word in re.findall(r" +|[^ ]+", text):
                 size = _columns(word)
                 # A word that fits into no line begins where it is.
-                if used + size > self.width and not empty and (size <= self.width - indent - hang or style == "place"):
+                fits_alone = size <= self.width - indent - hang or style == "place"
+                if used + size > self.width and not empty and (fits_alone or used + 2 > self.width):
                     self.lines.append(line.rstrip(" "))
                     line, used, empty = " " * (indent + hang), indent + hang, True
                     if word[0] == " ":
@@ -498,7 +538,7 @@ class _Pen:
                     word = word[len(head) :]
                     size = _columns(word)
                     line, used = " " * (indent + hang), indent + hang
-                line += self._styled(word, style)
+                line += word if word[0] == " " else self._styled(word, style)
                 used += size
                 empty = False
         self.lines.append(line.rstrip(" "))
@@ -598,6 +638,8 @@ def _put_native(pen, tree, interpreter):
             pieces.append((" [inlined]", "faint"))
         pen.put(2, *pieces)
         _put_native_locals(pen, frame["locals"])
+    for note in tree["native_notes"]:
+        pen.put(2, (note, "faint"))
 
 
 def _put_state(pen, rows):
