@@ -1014,20 +1014,22 @@ def test_memory_error_at_every_allocation_of_looking():
 
 
 @pytest.mark.skipif(set_nomemory is None, reason="no _testcapi")
-def test_memory_error_at_every_allocation_of_setting():
-    set_default_capture("stack", redact=["pass*"])
-    before = xctx.get_default_capture()
+def test_memory_error_at_every_allocation_of_setting(monkeypatch):
     import re
 
+    # Without memory, CPython's compiler of patterns loses exceptions and, in 3.12 and 3.13, crashes.
+    pattern = re.compile("a|b.*")
+    monkeypatch.setattr(re, "compile", lambda *args: pattern)
+    set_default_capture("stack", redact=["pass*"])
+    before = xctx.get_default_capture()
     for start in range(1, 3000):
-        re.purge()
         set_nomemory(start, start + 1)
         try:
             set_default_capture("all", redact=["a", "b*"])
             break
-        except (MemoryError, SystemError):  # some interpreters lose an exception when they compile the pattern
+        except MemoryError:
             pass
         finally:
             remove_mem_hooks()
         assert xctx.get_default_capture() == before
-    assert xctx.get_default_capture()["redact"] == ("a", "b*")
+    assert start > 5 and xctx.get_default_capture()["redact"] == ("a", "b*")
