@@ -26,7 +26,7 @@ PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot)
     *ret_snapshot = NULL;
     if (what && !(snapshot = xctx_capture(what)))
         return NULL;
-    if (!(inner = PyContext_CopyCurrent())) {
+    if (!(inner = xctx_inner_copy())) {
         Py_XDECREF(snapshot);
         return NULL;
     }
@@ -44,6 +44,18 @@ fail:
     Py_DECREF(inner);
     Py_XDECREF(snapshot);
     return NULL;
+}
+
+/* The origin in a context, new; NULL if there is none. -1 with an exception. */
+static int find_origin(PyObject *inner, PyObject **ret_snapshot)
+{
+    *ret_snapshot = PyObject_GetItem(inner, xctx_origin_var);
+    if (*ret_snapshot)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_KeyError))
+        return -1;
+    PyErr_Clear();
+    return 0;
 }
 
 /* ---- Origin --------------------------------------------------------------------------------------------------- */
@@ -239,12 +251,21 @@ PyObject *xctx_bound_new(PyObject *function, PyObject *inner, long flags)
 {
     PyObject *snapshot = NULL;
     BoundObject *self;
+    int error;
 
     if (!PyCallable_Check(function))
         return PyErr_Format(PyExc_TypeError, "a callable was expected, not '%.200s'", Py_TYPE(function)->tp_name);
-    inner = inner ? PyContext_Copy(inner) : xctx_copy_here(flags, &snapshot);
-    if (!inner)
+    if (inner) {
+        inner = PyContext_Copy(inner);
+        error = !inner || find_origin(inner, &snapshot);
+    } else {
+        inner = xctx_copy_here(flags, &snapshot);
+        error = !inner || (!snapshot && PyContextVar_Get(xctx_origin_var, NULL, &snapshot));
+    }
+    if (error) {
+        Py_XDECREF(inner);
         return NULL;
+    }
     if (!(self = PyObject_GC_New(BoundObject, &xctx_Bound_Type))) {
         Py_DECREF(inner);
         Py_XDECREF(snapshot);
@@ -426,16 +447,10 @@ static PyObject *describe_context(PyObject *current)
     /* A copy: what the thread sets from now on is not in it. */
     if (!(inner = PyContext_Copy(current)))
         return NULL;
-    if ((origin = PyObject_GetItem(inner, xctx_origin_var)))
-        ;
-    else if (PyErr_ExceptionMatches(PyExc_KeyError)) {
-        PyErr_Clear();
-        origin = Py_NewRef(Py_None);
-    }
-    if (!origin)
+    if (find_origin(inner, &origin))
         Py_DECREF(inner);
     else if ((context = xctx_context_wrap(inner, NULL)))
-        pair = PyTuple_Pack(2, context, origin);
+        pair = PyTuple_Pack(2, context, origin ? origin : Py_None);
     Py_XDECREF(context);
     Py_XDECREF(origin);
     return pair;

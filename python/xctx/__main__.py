@@ -126,17 +126,16 @@ def _find_script(path):
             os.stat(path)
     except OSError as error:
         raise _CannotRun("can't open file %r: [Errno %d] %s" % (os.path.abspath(path), error.errno, error.strerror), 2)
-    found = _find_in_container(path) if path != "-" else None
+    file = os.path.abspath(path) if sys.version_info >= (3, 9) else path
+    found = _find_in_container(file) if path != "-" else None
     if found is not None:
         # Folders and zip files are on sys.path in any case.
-        first = os.path.abspath(path) if sys.version_info >= (3, 9) else path
-        sys.path[:] = [first] + (sys.path if safe else sys.path[1:])
+        sys.path[:] = [file] + (sys.path if safe else sys.path[1:])
         return found + (path,)
     if not safe and sys.path:
         sys.path[0] = os.path.dirname(os.path.realpath(path)) if path != "-" else ""
     if path == "-":
         return compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), {"__file__": "<stdin>"}, path
-    file = os.path.abspath(path) if sys.version_info >= (3, 9) else path
     try:
         with io.open_code(file) as stream:
             code = pkgutil.read_code(stream)

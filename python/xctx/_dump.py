@@ -46,6 +46,11 @@ class _Repr(reprlib.Repr):
         return super().repr1(x, level)
 
 
+def _show(value, most=200):
+    text = _Repr().repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _plain_frames(frame):
     """What format_frames() takes, of a frame of a running thread, the innermost first."""
     found = []
@@ -82,7 +87,7 @@ def _describe_thread(identifier, frames, context, origin, note):
         if variables:
             lines += ["  Variables of its context:\n"] + _indent(variables)
     if origin is not None:
-        lines += _indent(_tracebacks.format_chain(origin, "Its work", _Repr().repr))
+        lines += _indent(_tracebacks.format_chain(origin, "Its work", _show))
     return lines
 
 
@@ -92,7 +97,7 @@ def _describe_variables(context):
         if count == VARIABLES_MOST:
             lines.append("  ...\n")
             break
-        lines.append("  %s = %s\n" % (variable.name, _Repr().repr(value)))
+        lines.append("  %s = %s\n" % (variable.name, _show(value)))
     return lines
 
 
@@ -112,7 +117,7 @@ def dump(file=None):
         flush()
 
 
-def _dump_lines(caller="this one"):
+def _dump_lines():
     own = threading.get_ident()
     wakers = {waker.identifier for waker in _registered.values()}
     frames = {key: _plain_frames(frame) for key, frame in sys._current_frames().items() if key not in wakers}

@@ -39,7 +39,7 @@ def bind(function, /, *, context=None):
         raise TypeError("bind() needs a callable, not %r" % type(function).__name__)
     if context is not None and not hasattr(context, "run"):
         raise TypeError("bind() needs a Context, not %r" % type(context).__name__)
-    inner = _copy_here(_DEFAULT_CAPTURE) if context is None else context.run(_copy_here, 0)
+    inner = _copy_here(_DEFAULT_CAPTURE) if context is None else context.copy().run(_copy_here, 0)
     if inspect.iscoroutinefunction(function):
         return _bind_coroutine(function, inner)
     if inspect.isasyncgenfunction(function):
