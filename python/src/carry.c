@@ -92,7 +92,7 @@ int xctx_carry_add(xctx_context *copy, PyObject *builtin)
 
     if (PyObject_Size(builtin) == 0)
         return 0;
-    int error = xctx_enter(copy);
+    int error = xctx_follow_enter(copy);
     if (!error) {
         error = xctx_var_set(&python, &object, NULL);
         (void)xctx_exit(copy);

@@ -16,9 +16,9 @@ PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot)
     ContextObject *self;
     if (!inner)
         return NULL;
-    if (free_count > 0) {
+    if (__builtin_expect(free_count > 0, 1)) {
         self = free_contexts[--free_count];
-        _Py_NewReference((PyObject *)self);
+        xctx_revive((PyObject *)self);
     } else if (!(self = PyObject_GC_New(ContextObject, &xctx_Context_Type))) {
         Py_DECREF(inner);
         return NULL;
@@ -69,11 +69,11 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
 
 PyObject *xctx_context_copy_with(unsigned flags)
 {
-    PyObject *snapshot = NULL;
-    if (flags && !(snapshot = xctx_capture(flags)))
-        return NULL;
-    PyObject *inner = xctx_arrive() ? NULL : PyContext_CopyCurrent();
-    if (inner && snapshot) {
+    if (!flags)
+        return xctx_context_wrap(xctx_inner_copy(), NULL);
+    PyObject *snapshot = xctx_arrive() ? NULL : xctx_capture(flags);
+    PyObject *inner = snapshot ? xctx_inner_copy() : NULL;
+    if (inner) {
         PyObject *token = PyContext_Enter(inner) ? NULL : PyContextVar_Set(xctx_origin_var, snapshot);
         if (!token)
             Py_CLEAR(inner);
@@ -105,10 +105,14 @@ static PyObject *context_run(ContextObject *self, PyObject *const *arguments, Py
             PyErr_Format(PyExc_RuntimeError, "cannot enter context: %R is already entered", self);
         return NULL;
     }
+    if (xctx_follow_in_use)
+        xctx_follow_now();
     /* The caller's array need not have room before the first. */
     PyObject *result = PyObject_Vectorcall(arguments[0], arguments + 1, (size_t)(count - 1), names);
     if (PyContext_Exit(self->inner))
         Py_CLEAR(result);
+    if (xctx_follow_in_use)
+        xctx_follow_now();
     return result;
 }
 

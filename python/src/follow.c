@@ -68,8 +68,11 @@ struct thread {
 
 PyObject *xctx_state_var;
 _Atomic int xctx_follow_unpublished;
+_Atomic bool xctx_follow_in_use;
 
 static Py_hash_t state_var_hash;
+static int watcher;
+static _Thread_local bool entering; /* a context that this package enters itself */
 static const uint64_t never; /* the word that threads look at whose thread state is gone */
 static PyTypeObject State_Type;
 
@@ -128,7 +131,16 @@ static PyObject *state_create(xctx_context *context)
     atomic_init(&core->waiting, NULL);
     core->context = context;
     self->core = core;
+    atomic_store_explicit(&xctx_follow_in_use, true, memory_order_relaxed);
     return (PyObject *)self;
+}
+
+int xctx_follow_enter(xctx_context *context)
+{
+    entering = true;
+    int error = xctx_enter(context);
+    entering = false;
+    return error;
 }
 
 /* What a builtin context carries; borrowed. With the GIL, or on the thread that has it current. */
@@ -320,7 +332,7 @@ static int switched(void *user)
     if (thread->count > 0 && thread->levels[thread->count - 1].builtin == builtin)
         return 0;
     xctx_context *context = level_room(thread) ? NULL : context_for(thread, builtin, core);
-    if (!context || xctx_enter(context)) {
+    if (!context || xctx_follow_enter(context)) {
         xctx_unref(context);
         return -1;
     }
@@ -463,6 +475,11 @@ static int ask(void)
     return state ? start_thread(state) : 1; /* it may call Python later */
 }
 
+void xctx_follow_now(void)
+{
+    (void)xctx_current();
+}
+
 bool xctx_follow_supported(void)
 {
     return xctx_hamt_works();
@@ -487,9 +504,20 @@ PyObject *xctx_current_builtin(void)
     return Py_NewRef(state->context);
 }
 
-int xctx_state_set_empty(PyObject *builtin)
+/* A watcher, until somebody else than this file enters a context. */
+static void note_use(xctx_context *current, void *unused)
 {
-    PyObject *state = state_create(xctx_new());
+    (void)unused;
+    if (!current || entering)
+        return;
+    atomic_store(&xctx_follow_in_use, true);
+    (void)xctx_unwatch(watcher);
+}
+
+/* Has a builtin context that is not entered carry a native one, which is taken. 0, or -1 with an exception. */
+static int set_state(PyObject *builtin, xctx_context *context)
+{
+    PyObject *state = state_create(context);
     PyObject *token = NULL;
 
     if (state && PyContext_Enter(builtin) == 0) {
@@ -500,6 +528,25 @@ int xctx_state_set_empty(PyObject *builtin)
     Py_XDECREF(state);
     Py_XDECREF(token);
     return token ? 0 : -1;
+}
+
+int xctx_state_set_empty(PyObject *builtin)
+{
+    return set_state(builtin, xctx_new());
+}
+
+int xctx_follow_copy(PyObject *inner)
+{
+    if (xctx_follow_thread())
+        return -1;
+    const struct thread *thread = xctx_following();
+    xctx_context *current = xctx_current();
+    if (!thread || !current || (thread->count > 0 && thread->levels[thread->count - 1].context == current))
+        return 0;
+    xctx_context *carried = xctx_state_context(inner);
+    if (carried ? xctx_equal(carried, current) : xctx_count(current) == 0)
+        return 0;
+    return set_state(inner, xctx_copy(current));
 }
 
 int xctx_follow_init(void)
@@ -522,6 +569,8 @@ int xctx_follow_init(void)
         PyErr_SetString(PyExc_ImportError, "another runtime in this process has its threads followed already");
         return -1;
     }
+    if (!asked && (watcher = xctx_watch(note_use, NULL)) < 0)
+        atomic_store(&xctx_follow_in_use, true); /* no watcher to be had: take it for granted */
     asked = true;
     return xctx_follow_thread();
 }

@@ -32,6 +32,9 @@ extern PyObject *xctx_state_var;
 
 int xctx_follow_init(void);
 
+/* xctx_enter() by this package itself. */
+int xctx_follow_enter(xctx_context *context);
+
 /* Whether threads can follow this interpreter: its contexts look as they are expected to. */
 bool xctx_follow_supported(void);
 

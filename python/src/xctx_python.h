@@ -68,9 +68,15 @@ static inline int xctx_is_hidden(PyObject *inner)
     return 0;
 }
 
+/* variable.c: one without a place for its values yet, to be tracked by its creator; new. */
+VariableObject *xctx_variable_alloc(PyObject *name, PyObject *default_value);
+
 /* variable.c: the ContextVar that a builtin variable belongs to, or that variable itself; new. */
 PyObject *xctx_variable_of(PyObject *inner);
 int xctx_variable_reset(VariableObject *variable, PyObject *token);
+
+/* token.c: Token.MISSING, borrowed. */
+PyObject *xctx_token_missing(void);
 
 /* token.c: a token of `variable`, new; to be made before the value is set, and `inner` or `old_value` to be filled in.
  */
@@ -103,7 +109,49 @@ PyObject *xctx_native_set(VariableObject *self, PyObject *value);
 int xctx_native_reset(VariableObject *self, TokenObject *token);
 /* In a context that need not be entered: 1 found, 0 not. */
 int xctx_native_lookup(PyObject *inner_context, VariableObject *self, PyObject **ret_value);
+/* ContextVar.from_capsule() and ContextVar.capsule. */
+PyObject *xctx_native_from_capsule(PyObject *type, PyObject *arguments, PyObject *keywords);
+PyObject *xctx_native_capsule(VariableObject *self, void *closure);
 /* Those that are set there: a new list of tuples (variable, value), or NULL with no exception if there are none. */
 PyObject *xctx_native_items(PyObject *inner_context);
+
+/*
+ * carry.c: a thread that C code made, and on which Python code is called, has no builtin context yet. If a context came
+ * along with the native one, it is made current. Called before anything looks at the builtin context. 0 or -1.
+ */
+int xctx_carry_adopt(PyThreadState *state);
+extern _Atomic _Bool xctx_carry_in_use; /* some thread has done so */
+
+/* follow.c: the same with what C code has set without the GIL. */
+int xctx_follow_thread(void);
+extern _Atomic int xctx_follow_unpublished; /* how often that was so, and is not published */
+
+/* follow.c: whether there are native contexts in this process at all: somebody has set a variable or entered one. */
+extern _Atomic _Bool xctx_follow_in_use;
+/* Then, after each switch of Context.run(): makes the native context current now, as it may have settings of the thread to
+   apply and put back. */
+void xctx_follow_now(void);
+/* Then, for a copy of the current builtin context that nobody else knows yet: if C code has entered a native context
+   within this one, has the copy carry that. 0 or -1. */
+int xctx_follow_copy(PyObject *inner);
+
+static inline int xctx_arrive(void)
+{
+    PyThreadState *state = PyThreadState_Get();
+
+    if (__builtin_expect(!state->context || xctx_carry_in_use, 0) && xctx_carry_adopt(state))
+        return -1;
+    return __builtin_expect(xctx_follow_unpublished != 0, 0) ? xctx_follow_thread() : 0;
+}
+
+/* A copy of the running thread's builtin context, with what is native; new. */
+static inline PyObject *xctx_inner_copy(void)
+{
+    PyObject *inner = xctx_arrive() ? NULL : PyContext_CopyCurrent();
+
+    if (inner && __builtin_expect(xctx_follow_in_use, 0) && xctx_follow_copy(inner))
+        Py_CLEAR(inner);
+    return inner;
+}
 
 #endif

@@ -4,6 +4,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <xctx/python.h>
 
+#include <errno.h>
+#include <fenv.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,6 +180,27 @@ static PyObject *scope_end(PyObject *self, PyObject *unused)
     (void)self;
     (void)unused;
     return error_or_none(xctx_var_reset(&request, &scope_token));
+}
+
+/* Sets what the thread's rounding is where the current context runs, and nothing else now. */
+static PyObject *set_rounding(PyObject *self, PyObject *up)
+{
+    const xctx_var_options *options = xctx_var_get_options(&xctx_state_fpenv);
+    int before = fegetround();
+    (void)self;
+    fesetround(PyObject_IsTrue(up) ? FE_UPWARD : FE_TONEAREST);
+    void *value = options->capture();
+    fesetround(before);
+    int error = xctx_var_set(&xctx_state_fpenv, value, NULL);
+    options->release(value);
+    return error_or_none(error);
+}
+
+static PyObject *rounding(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyUnicode_FromString(fegetround() == FE_UPWARD ? "upward" : "nearest");
 }
 
 /* let(text, callable): calls it in a scoped binding. */
@@ -408,6 +431,8 @@ static PyMethodDef functions[] = {
     {"publish", publish, METH_NOARGS, NULL},
     {"scope_begin", scope_begin, METH_O, NULL},
     {"scope_end", scope_end, METH_NOARGS, NULL},
+    {"set_rounding", set_rounding, METH_O, NULL},
+    {"rounding", rounding, METH_NOARGS, NULL},
     {"let", let, METH_VARARGS, NULL},
     {"entered", entered, METH_VARARGS, NULL},
     {"on_bound_thread", on_bound_thread, METH_VARARGS, NULL},

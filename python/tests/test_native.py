@@ -18,13 +18,8 @@ TEXT = xctx.ContextVar('text', type=str)
 READERS = [extension.read, extension.read_without_gil]
 
 
-@pytest.fixture(autouse=True)
-def own_context():
-    """Each test in a builtin context of its own, within the thread's."""
-    yield
-
-
 def isolated(function):
+    """In a builtin context of its own, within the thread's."""
     def wrapper(*arguments, **keywords):
         return contextvars.copy_context().run(function, *arguments, **keywords)
     wrapper.__name__ = function.__name__
@@ -124,10 +119,13 @@ def test_wrong_values_change_nothing():
         extension.read(xctx.ContextVar('untyped'))
 
 
-@isolated
 def test_tokens_are_of_one_context():
+    contextvars.Context().run(tokens_are_of_one_context)
+
+
+def tokens_are_of_one_context():
     token = TEXT.set('a')
-    assert token.var is TEXT and token.old_value in (xctx.Token.MISSING, token.old_value)
+    assert token.var is TEXT and token.old_value is xctx.Token.MISSING
     inner = contextvars.copy_context()
     with pytest.raises(ValueError, match='different Context'):
         inner.run(TEXT.reset, token)
@@ -263,10 +261,28 @@ def test_scoped_bindings_and_contexts_of_c_code():
     assert extension.read(request) == 'outer'
     assert extension.entered('entered', request.get) == 'entered'
     assert extension.entered('entered', lambda: contextvars.copy_context().run(int)) == 0
+    inside = extension.entered('entered', xctx.copy_context)
+    assert inside[request] == 'entered' and inside.run(extension.read, request) == 'entered'
+    assert contextvars.copy_context().run(request.get) == 'outer'
     assert request.get() == 'outer'
     with pytest.raises(ZeroDivisionError):
         extension.entered('entered', lambda: 1 / 0)
     assert request.get() == 'outer'
+
+
+def test_settings_of_a_thread_are_applied_where_a_context_runs():
+    def upward():
+        extension.set_rounding(True)
+        return xctx.copy_context()
+
+    context = contextvars.copy_context().run(upward)
+    assert extension.rounding() == 'nearest'
+    assert context.run(extension.rounding) == 'upward'
+    assert extension.rounding() == 'nearest'
+    with pytest.raises(ZeroDivisionError):
+        context.run(lambda: 1 / 0)
+    assert extension.rounding() == 'nearest'
+    assert contextvars.Context().run(context.run, extension.rounding) == 'upward'
 
 
 @isolated
@@ -410,3 +426,93 @@ def test_threads_have_variables_of_their_own():
     for thread in threads:
         thread.join()
     assert not problems
+
+
+NO_MEMORY = '''
+import _testcapi, contextvars, xctx
+text = xctx.ContextVar('text', type=str)
+thing = xctx.ContextVar('thing', type=object)
+number = xctx.ContextVar('number', type=int)
+
+def body():
+    token = text.set('abc')
+    thing.set([1])
+    number.set(5)
+    assert (text.get(), thing.get(), number.get()) == ('abc', [1], 5)
+    contextvars.copy_context().run(text.set, 'x')
+    context = xctx._xctx._copy_context(0)
+    assert dict(context)[text] == 'abc' and context == context.copy()
+    text.reset(token)
+    xctx.ContextVar('new', type=str, default='q')
+
+def without_memory(n):
+    _testcapi.set_nomemory(n, n + 1)
+    try:
+        body()
+    finally:
+        _testcapi.remove_mem_hooks()
+
+failed = 0
+for n in range(1, 400):
+    try:
+        contextvars.copy_context().run(without_memory, n)
+    except MemoryError:
+        failed += 1
+    contextvars.copy_context().run(body)
+assert 10 < failed < 399, failed
+'''
+
+
+def test_memory_errors_lose_nothing():
+    pytest.importorskip('_testcapi')
+    done = subprocess.run([sys.executable, '-X', 'dev', '-c', NO_MEMORY], capture_output=True, timeout=100, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_a_forked_child_has_the_variables():
+    code = '''if 1:
+        import contextvars, os, threading, warnings, xctx, xctx_extension
+        warnings.simplefilter('ignore')
+        text = xctx.ContextVar('text', type=str)
+        thing = xctx.ContextVar('thing', type=object)
+        stop = threading.Event()
+        def other():
+            text.set('other'); thing.set([])
+            stop.wait()
+        thread = threading.Thread(target=other)
+        thread.start()
+        text.set('parent'); thing.set([1])
+        child = os.fork()
+        if not child:
+            assert xctx_extension.read_without_gil(text) == 'parent' and thing.get() == [1]
+            text.set('child')
+            assert contextvars.copy_context().run(text.get) == 'child'
+            assert xctx_extension.on_bound_thread(text, text.get) == ('child', 'child')
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert text.get() == 'parent'
+        stop.set(); thread.join()
+        raise SystemExit(status)
+        '''
+    done = subprocess.run([sys.executable, '-X', 'dev', '-c', code], capture_output=True, timeout=60, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_threads_that_the_interpreter_forgets_are_followed_again():
+    """A thread of C's calls Python time and again; each time Python makes another thread state for it."""
+    @isolated
+    def once(i):
+        TEXT.set(str(i))
+        return extension.on_bound_thread(TEXT, lambda: contextvars.copy_context().run(extension.read, TEXT))
+
+    for i in range(100):
+        assert once(i) == (str(i), str(i))
+
+
+def test_a_thread_may_read_without_the_gil_before_anything_else():
+    TEXT.set('main')
+    results = []
+    thread = threading.Thread(target=lambda: results.append(extension.read_unknown()))
+    thread.start()
+    thread.join()
+    assert results == [0]
