@@ -64,7 +64,10 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
         PyErr_SetString(PyExc_TypeError, "Context() does not accept any arguments");
         return NULL;
     }
-    return xctx_context_wrap(PyContext_New(), NULL);
+    PyObject *inner = PyContext_New();
+    if (inner && xctx_follow_in_use && xctx_follow_set_empty(inner))
+        Py_CLEAR(inner);
+    return xctx_context_wrap(inner, NULL);
 }
 
 PyObject *xctx_context_copy_with(unsigned flags)
@@ -376,11 +379,9 @@ static PyObject *context_get_captured(ContextObject *self, void *closure)
 /* Reports are written in Python: xctx._report.NAME(self, ...). */
 static PyObject *report(const char *name, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *module = PyImport_ImportModule("xctx._report");
-    PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *function = xctx_report_function(name);
     PyObject *result = function ? PyObject_Call(function, arguments, keywords) : NULL;
     Py_XDECREF(function);
-    Py_XDECREF(module);
     return result;
 }
 

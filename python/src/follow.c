@@ -530,7 +530,7 @@ static int set_state(PyObject *builtin, xctx_context *context)
     return token ? 0 : -1;
 }
 
-int xctx_state_set_empty(PyObject *builtin)
+int xctx_follow_set_empty(PyObject *builtin)
 {
     return set_state(builtin, xctx_new());
 }

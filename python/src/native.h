@@ -47,9 +47,6 @@ PyObject *xctx_current_builtin(void);
 /* The native context that a builtin one carries; borrowed, and not to be changed. NULL: none; no exception. */
 xctx_context *xctx_state_context(PyObject *builtin_context);
 
-/* Has a builtin context that is not entered carry no native variables, rather than those of who enters it. 0, -1. */
-int xctx_state_set_empty(PyObject *builtin_context);
-
 /* Whether the running thread has the GIL. Anywhere. */
 static inline bool xctx_has_gil(void)
 {

@@ -97,6 +97,9 @@ enum {
 extern unsigned xctx_capture_default;   /* what copy_context() captures */
 PyObject *xctx_capture(unsigned flags); /* a Snapshot of the running thread; new */
 
+/* snapshot.c: a function of xctx._report, imported when it is first needed; new. An ImportError if the interpreter ends. */
+PyObject *xctx_report_function(const char *name);
+
 /*
  * native.c: variables whose values libxctx holds: VariableObject.native is not NULL. `inner` and `holder` of such are
  * NULL. get returns new, NULL without an exception if there is no value and no default. set returns a token.
@@ -134,6 +137,9 @@ void xctx_follow_now(void);
 /* Then, for a copy of the current builtin context that nobody else knows yet: if C code has entered a native context
    within this one, has the copy carry that. 0 or -1. */
 int xctx_follow_copy(PyObject *inner);
+/* Then, for a builtin context that nobody else knows yet: has it carry an empty native one, rather than none: that would
+   be taken for a copy of the thread's own. 0 or -1. */
+int xctx_follow_set_empty(PyObject *inner);
 
 static inline int xctx_arrive(void)
 {
