@@ -16,12 +16,12 @@
 #define SAMPLE_NS 200000.0
 #define PARTS 5
 
-static const bench_group *const groups[] = {&bench_contexts,  &bench_values, &bench_handover,
-                                            &bench_threads,   &bench_memory, &bench_snapshots,
+static const bench_group *const groups[] = {&bench_contexts,   &bench_values,        &bench_handover,
+                                            &bench_threads,    &bench_memory,        &bench_snapshots,
 #ifdef BENCH_INSPECT
                                             &bench_reports,
 #endif
-                                            &bench_yardsticks};
+                                            &bench_yardsticks, &bench_python_package};
 
 static bench_result results[MOST_ROWS];
 static int result_count;
@@ -138,7 +138,7 @@ static void select_rows(const char *only)
     }
 }
 
-static void print_head(void)
+static void print_head(const char *package)
 {
     double load[3] = {0, 0, 0};
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -146,14 +146,18 @@ static void print_head(void)
     printf("xctx %s beside %s (%s)\n", xctx_version(), bench_python_name(), bench_python_library());
     printf("%ld processors, load average %.2f%s\n", processors, load[0],
            load[0] > 0.5 ? ": others are at work here, timings are noisy" : "");
+    if (!package)
+        puts("the package xctx for Python is not measured: no --package; `make bench` builds it");
     printf("ns and peer: best round. ratio: median of the rounds. +-%%: half the distance\n"
            "between its quartiles. instr: instructions of one operation with its loop.\n");
 }
 
 static void usage(FILE *file)
 {
-    fputs("usage: bench [--only TEXT] [--rounds N] [--counts FILE] [--json FILE] [--strict]\n"
-          "       bench --list | --count [--only TEXT]      (--count: under callgrind)\n"
+    fputs("usage: bench [--package DIR] [--only TEXT] [--rounds N] [--counts FILE]\n"
+          "             [--json FILE] [--strict]\n"
+          "       bench --list | --count [--package DIR] [--only TEXT]\n"
+          "--package is where the package xctx for Python is; --count runs under callgrind;\n"
           "--only takes the rows with TEXT in their names; --strict exits with 1 if a bound is missed\n",
           file);
 }
@@ -161,14 +165,14 @@ static void usage(FILE *file)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"only", 1, NULL, 'o'},   {"rounds", 1, NULL, 'r'}, {"counts", 1, NULL, 'c'},
-        {"json", 1, NULL, 'j'},   {"strict", 0, NULL, 's'}, {"list", 0, NULL, 'l'},
-        {"count", 0, NULL, 'n'},  {"memory", 1, NULL, 'm'}, {"help", 0, NULL, 'h'},
+        {"only", 1, NULL, 'o'},   {"rounds", 1, NULL, 'r'},  {"counts", 1, NULL, 'c'}, {"json", 1, NULL, 'j'},
+        {"strict", 0, NULL, 's'}, {"list", 0, NULL, 'l'},    {"count", 0, NULL, 'n'},  {"memory", 1, NULL, 'm'},
+        {"help", 0, NULL, 'h'},   {"package", 1, NULL, 'k'},
 #ifdef BENCH_INSPECT
         {"report", 1, NULL, 'p'},
 #endif
         {NULL, 0, NULL, 0}};
-    const char *only = NULL, *counts = NULL, *json = NULL;
+    const char *only = NULL, *counts = NULL, *json = NULL, *package = NULL;
     bool strict = false, list = false, count = false;
     int rounds = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -200,6 +204,9 @@ int main(int argc, char **argv)
         case 'p':
             return bench_report_child(optarg);
 #endif
+        case 'k':
+            package = optarg;
+            break;
         case 'h':
             usage(stdout);
             return 0;
@@ -213,6 +220,8 @@ int main(int argc, char **argv)
         return 2;
     }
 
+    if (package)
+        bench_package_use(package);
     bench_python_start();
     select_rows(only);
     if (list || count) {
@@ -222,7 +231,7 @@ int main(int argc, char **argv)
         return 0;
     }
 
-    print_head();
+    print_head(package);
     fflush(stdout);
     for (int i = 0; i < result_count; i++)
         measure(&results[i], rounds);

@@ -28,7 +28,8 @@ typedef struct bench_row {
     void (*teardown)(const struct bench_row *row);
     int variables; /* for setup: how many, and of which kind */
     int kind;
-    /* Instead of the loops: measures one side of one round, in the row's unit. */
+    /* Instead of the loops, which are only counted if there are any: measures one side of one round, in the row's unit.
+     */
     double (*sample)(const struct bench_row *row, enum bench_side side);
     int rounds;       /* 0: the default */
     const char *unit; /* NULL: "ns" */
@@ -46,7 +47,7 @@ typedef struct bench_group {
 } bench_group;
 
 extern const bench_group bench_contexts, bench_values, bench_handover, bench_threads, bench_memory, bench_snapshots,
-    bench_reports, bench_yardsticks;
+    bench_reports, bench_yardsticks, bench_python_package;
 
 typedef struct bench_result {
     const bench_group *group;
@@ -81,6 +82,9 @@ int bench_memory_child(const char *what);
 
 /* reports.c: likewise. */
 int bench_report_child(const char *what);
+
+/* package.c: the folder that the package xctx for Python is in. Without one it has no rows. */
+void bench_package_use(const char *folder);
 
 /* Keeps the compiler from dropping a value or moving memory accesses out of the loop. */
 static inline void bench_use(const void *value)

@@ -47,7 +47,7 @@ static void count_loop(const bench_row *row, const char *what, enum bench_side s
 
 void bench_count_row(const bench_row *row)
 {
-    if (row->uncounted || row->sample)
+    if (row->uncounted || !row->run[BENCH_OURS])
         return;
 #if HAVE_CALLGRIND
     CALLGRIND_START_INSTRUMENTATION;

@@ -13,6 +13,7 @@ void bench_python_start(void)
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
     config.site_import = 0;
+    config.write_bytecode = 0; /* not among the sources */
     PyStatus status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
     bench_check(!PyStatus_Exception(status), "Py_InitializeFromConfig");
