@@ -33,7 +33,8 @@ check-quick:
 bench:
 	@scripts/setup build bench
 	@scripts/build "$$BUILD" -Dbench=enabled
-	@bench/run "$$BUILD/bench/xctx-bench" --json "$$BUILD/bench.json"
+	@package=$$(bench/package "$$BUILD") && \
+	    bench/run "$$BUILD/bench/xctx-bench" --package "$$package" --json "$$BUILD/bench.json"
 
 judge:
 	@scripts/setup build test check
