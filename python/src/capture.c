@@ -2,10 +2,10 @@
 /*
  * What a copy of a context captures, and what is left out of it.
  *
- * A capture has two parts. The first copies: references to code and values, native registers and stack. It runs nobody's
- * code, so nothing of what it reads moves under it. The second is there only if it was asked for: it takes out what is
- * secret, copies containers, renders values. It works on the record alone, which nobody else has seen yet, and may run
- * any code (a `redact` function, __repr__), which may capture in turn.
+ * A capture has two parts. The first copies: references to code and values, native registers and stack. It runs
+ * nobody's code, so nothing of what it reads moves under it. The second is there only if it was asked for: it takes out
+ * what is secret, copies containers, renders values. It works on the record alone, which nobody else has seen yet, and
+ * may run any code (a `redact` function, __repr__), which may capture in turn.
  *
  * Last, records that are too many are trimmed, and what that sets free may run finalizers.
  */
@@ -26,11 +26,10 @@ static __thread int rendering;
 
 /* ---- markers ---- */
 
-/* Stands for a value: its repr is `text`. Or, with `reference`, for an object that is held weakly; then `text` is what to
-   say when that is gone, and nobody outside sees the marker. */
+/* Stands for a value: its repr is `text`. Or, with `reference`, for an object that is held weakly; then `text` is what
+   to say when that is gone, and nobody outside sees the marker. */
 typedef struct {
-    PyObject_HEAD
-    PyObject *text;
+    PyObject_HEAD PyObject *text;
     PyObject *reference;
 } MarkerObject;
 
@@ -61,8 +60,7 @@ static PyObject *marker_repr(PyObject *self)
 }
 
 static PyTypeObject marker_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx._Marker",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx._Marker",
     .tp_doc = "Stands for a value that was not kept: redacted, rendered at the copy, or gone.",
     .tp_basicsize = sizeof(MarkerObject),
     .tp_flags = Py_TPFLAGS_DEFAULT,
@@ -152,8 +150,7 @@ static PyGetSetDef options_attributes[] = {
 };
 
 static PyTypeObject options_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx._Options",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx._Options",
     .tp_basicsize = sizeof(OptionsObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_dealloc = options_dealloc,
@@ -216,8 +213,10 @@ static int parse_text(PyObject *text, unsigned *what)
         return -1;
     for (const char *word = words; (word = next_word(word, &size)); word += size) {
         if (add_word(word, size, what)) {
-            PyErr_Format(PyExc_ValueError, "not something to capture: %R (known: 'stack', 'locals', 'native', 'state', "
-                         "'all', 'none')", text);
+            PyErr_Format(PyExc_ValueError,
+                         "not something to capture: %R (known: 'stack', 'locals', 'native', 'state', "
+                         "'all', 'none')",
+                         text);
             return -1;
         }
     }
@@ -329,33 +328,39 @@ static int check_range(const char *name, Py_ssize_t value, Py_ssize_t least, Py_
     return -1;
 }
 
-PyDoc_STRVAR(set_default_capture_doc,
-"set_default_capture($module, /, what='all', *, max_frames=64, depth=1, max_repr=200, redact=None, render='lazy',\n"
-"                    max_kept=1000)\n--\n\n"
-"Say what copy_context() captures from now on, in all threads.\n\n"
-"what: 'stack', 'locals' (with the stack), 'native', 'state', separated by commas, or an iterable of them; 'all' or\n"
-"    'none'. At the start it is what the environment's XCTX_PYTHON_CAPTURE says, else 'all'.\n"
-"max_frames: how many Python frames are captured at most, the innermost ones.\n"
-"depth: 1 copies the mapping of names to values, so that the values are the objects themselves; 2 copies lists,\n"
-"    dicts, sets and tuples that are values, too; and so on. At most 10000 items are copied in one capture.\n"
-"max_repr: how many characters of a value reports show.\n"
-"redact: names of variables whose values are secret, or patterns of names as in fnmatch, in upper or lower case; or a\n"
-"    callable that is called with name and value and returns whether it is. Such values are not kept in locals, nor\n"
-"    shown in reports. Nothing is secret if nothing is said here.\n"
-"render: 'lazy' keeps values and shows them as they are when a report is made; 'eager' calls repr() at the copy and\n"
-"    keeps the text alone.\n"
-"max_kept: how many snapshots keep locals and native stacks at one time; the oldest give them back.");
+PyDoc_STRVAR(
+    set_default_capture_doc,
+    "set_default_capture($module, /, what='all', *, max_frames=64, depth=1, max_repr=200, redact=None, render='lazy',\n"
+    "                    max_kept=1000)\n--\n\n"
+    "Say what copy_context() captures from now on, in all threads.\n\n"
+    "what: 'stack', 'locals' (with the stack), 'native', 'state', separated by commas, or an iterable of them; 'all' "
+    "or\n"
+    "    'none'. At the start it is what the environment's XCTX_PYTHON_CAPTURE says, else 'all'.\n"
+    "max_frames: how many Python frames are captured at most, the innermost ones.\n"
+    "depth: 1 copies the mapping of names to values, so that the values are the objects themselves; 2 copies lists,\n"
+    "    dicts, sets and tuples that are values, too; and so on. At most 10000 items are copied in one capture.\n"
+    "max_repr: how many characters of a value reports show.\n"
+    "redact: names of variables whose values are secret, or patterns of names as in fnmatch, in upper or lower case; "
+    "or a\n"
+    "    callable that is called with name and value and returns whether it is. Such values are not kept in locals, "
+    "nor\n"
+    "    shown in reports. Nothing is secret if nothing is said here.\n"
+    "render: 'lazy' keeps values and shows them as they are when a report is made; 'eager' calls repr() at the copy "
+    "and\n"
+    "    keeps the text alone.\n"
+    "max_kept: how many snapshots keep locals and native stacks at one time; the oldest give them back.");
 
 static PyObject *set_default_capture(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static const char *const names[] = {"what", "max_frames", "depth", "max_repr", "redact", "render", "max_kept", NULL};
+    static const char *const names[] = {"what",   "max_frames", "depth",    "max_repr",
+                                        "redact", "render",     "max_kept", NULL};
     PyObject *what = NULL, *redact = Py_None;
     const char *render = "lazy";
     Py_ssize_t max_frames = FRAMES_DEFAULT, depth = 1, max_repr = REPR_DEFAULT, max_kept = KEPT_DEFAULT;
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$nnnOsn:set_default_capture", (char **)names, &what, &max_frames, &depth,
-                                     &max_repr, &redact, &render, &max_kept))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$nnnOsn:set_default_capture", (char **)names, &what, &max_frames,
+                                     &depth, &max_repr, &redact, &render, &max_kept))
         return NULL;
     if (check_range("max_frames", max_frames, 1, FRAMES_MOST) || check_range("depth", depth, 1, DEPTH_MOST) ||
         check_range("max_repr", max_repr, 16, REPR_MOST) || check_range("max_kept", max_kept, 1, PY_SSIZE_T_MAX))
@@ -381,10 +386,9 @@ static PyObject *set_default_capture(PyObject *module, PyObject *args, PyObject 
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(get_default_capture_doc,
-"get_default_capture($module, /)\n--\n\n"
-"What set_default_capture() said: a dictionary of its arguments, so that\n"
-"set_default_capture(**get_default_capture()) changes nothing.");
+PyDoc_STRVAR(get_default_capture_doc, "get_default_capture($module, /)\n--\n\n"
+                                      "What set_default_capture() said: a dictionary of its arguments, so that\n"
+                                      "set_default_capture(**get_default_capture()) changes nothing.");
 
 static PyObject *get_default_capture(PyObject *module, PyObject *ignored)
 {
@@ -530,8 +534,8 @@ static PyObject *copy_value(PyObject *value, int depth, Py_ssize_t *budget)
     if (size < 0 || size > *budget || (depth == 1 && PyTuple_CheckExact(value)))
         return Py_NewRef(value);
     *budget -= size;
-    return PyList_CheckExact(value)   ? copy_list(value, depth, budget)
-           : PyDict_CheckExact(value) ? copy_dict(value, depth, budget)
+    return PyList_CheckExact(value)    ? copy_list(value, depth, budget)
+           : PyDict_CheckExact(value)  ? copy_dict(value, depth, budget)
            : PyTuple_CheckExact(value) ? copy_tuple(value, depth, budget)
                                        : PySet_New(value);
 }
@@ -630,7 +634,7 @@ static int keep_values(RecordObject *record)
 /* A module's attribute; only if the module is imported already. New; NULL without an exception. */
 static PyObject *attribute_if_imported(const char *module_name, const char *name)
 {
-    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *modules = xctx_is_finalizing() ? NULL : PyImport_GetModuleDict();
     PyObject *module = modules && PyDict_Check(modules) ? PyDict_GetItemString(modules, module_name) : NULL;
     PyObject *value = module ? PyObject_GetAttrString(module, name) : NULL;
 
@@ -714,8 +718,8 @@ static PyObject *task_name(void)
 
 static int capture_native(RecordObject *record, unsigned flags)
 {
-    unsigned native = (flags & CAPTURE_NATIVE ? XCTX_CAPTURE_LOCALS : 0u) |
-                      (flags & CAPTURE_STATE ? XCTX_CAPTURE_STATE : 0u);
+    unsigned native =
+        (flags & CAPTURE_NATIVE ? XCTX_CAPTURE_LOCALS : 0u) | (flags & CAPTURE_STATE ? XCTX_CAPTURE_STATE : 0u);
 
     if (!native)
         return 0;
@@ -826,6 +830,7 @@ int xctx_capture_init(PyObject *module)
             return -1;
         current_options->what = xctx_capture_default = what_from_environment();
     }
-    return xctx_frame_init(module) || xctx_snapshot_init(module) || PyModule_AddFunctions(module, capture_functions) ? -1
-                                                                                                                    : 0;
+    return xctx_frame_init(module) || xctx_snapshot_init(module) || PyModule_AddFunctions(module, capture_functions)
+               ? -1
+               : 0;
 }

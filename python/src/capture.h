@@ -21,22 +21,21 @@
 #include <xctx/snapshot.h>
 
 enum {
-    PARENTS_MOST = 16,          /* snapshots of a chain, beside the newest: as XCTX_SNAPSHOT_PARENTS_DEFAULT */
-    FRAMES_DEFAULT = 64,        /* max_frames */
-    FRAMES_MOST = 65536,        /* what it may be at most */
-    DEPTH_MOST = 16,            /* of copies of containers */
-    ITEMS_MOST = 10000,         /* items of containers that one capture copies; what is beyond stays shared */
-    NAMESPACE_NAMES = 256,      /* names of a module or class that are kept at most */
-    NAMESPACE_LOOKS = 4096,     /* and looked at */
-    REPR_DEFAULT = 200,         /* max_repr: characters of a value in a report */
+    PARENTS_MOST = 16,      /* snapshots of a chain, beside the newest: as XCTX_SNAPSHOT_PARENTS_DEFAULT */
+    FRAMES_DEFAULT = 64,    /* max_frames */
+    FRAMES_MOST = 65536,    /* what it may be at most */
+    DEPTH_MOST = 16,        /* of copies of containers */
+    ITEMS_MOST = 10000,     /* items of containers that one capture copies; what is beyond stays shared */
+    NAMESPACE_NAMES = 256,  /* names of a module or class that are kept at most */
+    NAMESPACE_LOOKS = 4096, /* and looked at */
+    REPR_DEFAULT = 200,     /* max_repr: characters of a value in a report */
     REPR_MOST = 1 << 20,
-    KEPT_DEFAULT = 1000,        /* max_kept: records with locals or native stack at one time */
+    KEPT_DEFAULT = 1000, /* max_kept: records with locals or native stack at one time */
 };
 
 /* What xctx.set_default_capture() said: immutable, shared by the records that were made by it. */
 typedef struct {
-    PyObject_HEAD
-    unsigned what; /* CAPTURE_* bits */
+    PyObject_HEAD unsigned what; /* CAPTURE_* bits */
     int max_frames;
     int depth;
     bool eager; /* values are rendered at the capture, not kept */
@@ -50,19 +49,18 @@ typedef struct {
 /* One Python frame. */
 struct frame_record {
     PyObject *code;
-    PyObject *names;   /* a copy of a module's or class's namespace; NULL: a function, or not captured */
-    int lasti;         /* the instruction, in bytes; below 0: it has not begun */
-    unsigned count;    /* of its values: as many as the code has variables, or 0: not captured */
-    Py_ssize_t first;  /* of its values */
+    PyObject *names;  /* a copy of a module's or class's namespace; NULL: a function, or not captured */
+    int lasti;        /* the instruction, in bytes; below 0: it has not begun */
+    unsigned count;   /* of its values: as many as the code has variables, or 0: not captured */
+    Py_ssize_t first; /* of its values */
 };
 
 typedef struct record {
-    PyObject_VAR_HEAD
-    struct record *older, *newer; /* those that hold much, in a list: see xctx_record_keep() */
+    PyObject_VAR_HEAD struct record *older, *newer; /* those that hold much, in a list: see xctx_record_keep() */
     bool listed;
     bool more_frames; /* there were more than max_frames */
     bool trimmed;
-    unsigned captured; /* CAPTURE_* bits */
+    unsigned captured;       /* CAPTURE_* bits */
     unsigned long thread_id; /* as threading.get_ident() */
     int64_t time;            /* CLOCK_REALTIME, in nanoseconds */
     OptionsObject *options;
@@ -78,7 +76,7 @@ typedef struct record {
 
 typedef struct {
     PyObject_VAR_HEAD /* ob_size: of parents */
-    RecordObject *record;
+        RecordObject *record;
     PyObject *parent; /* made when it is first asked for */
     PyObject *weakrefs;
     RecordObject *parents[1];
@@ -131,7 +129,14 @@ PyObject *xctx_snapshot_object_new(RecordObject *record, PyObject *parent);
 int xctx_snapshot_init(PyObject *module);
 extern PyTypeObject xctx_SnapshotType;
 
-/* An attribute of the package's Python part, imported when it is first needed. New; NULL with an exception. */
-PyObject *xctx_report_function(const char *name);
+/* Whether the interpreter ends. Then asking for modules may abort the process. */
+static inline bool xctx_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
 
 #endif

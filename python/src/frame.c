@@ -428,8 +428,7 @@ static int check_layout(void)
 /* ---- xctx.Frame ---- */
 
 typedef struct {
-    PyObject_HEAD
-    RecordObject *record;
+    PyObject_HEAD RecordObject *record;
     Py_ssize_t index;
 } FrameObject;
 
@@ -568,7 +567,8 @@ static Py_hash_t frame_hash(PyObject *self)
 
 static PyGetSetDef frame_attributes[] = {
     {"name", frame_of_code, NULL, "The function's name; '<module>' for a module's code.", (void *)"co_name"},
-    {"qualname", frame_of_code, NULL, "The name with those of the classes and functions around it; before Python 3.11 "
+    {"qualname", frame_of_code, NULL,
+     "The name with those of the classes and functions around it; before Python 3.11 "
      "the name alone.",
 #if PY_VERSION_HEX >= 0x030B0000
      (void *)"co_qualname"},
@@ -581,15 +581,15 @@ static PyGetSetDef frame_attributes[] = {
      "A new dictionary of the local variables as they were: of a function all of them with a value, also those of\n"
      "cells and of functions around it; of a class body its namespace; of a module its names without __dunder__\n"
      "names, modules, functions and classes. At most 256 names of a class or module. None if they were not captured.\n"
-     "The values are the objects themselves, as they are now.", NULL},
+     "The values are the objects themselves, as they are now.",
+     NULL},
     {"code", frame_code, NULL, "The code object.", NULL},
     {"lasti", frame_lasti, NULL, "The last instruction in the code, as frame.f_lasti counts in bytes.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 PyTypeObject xctx_FrameType = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx.Frame",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx.Frame",
     .tp_doc = "A frame of the Python call stack as it was when a context was copied.",
     .tp_basicsize = sizeof(FrameObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,

@@ -99,11 +99,8 @@ static PyObject *frames(PyObject *module, PyObject *arguments)
     xctx_snapshot *snapshot = PyCapsule_GetPointer(capsule, "xctx.snapshot");
     if (!snapshot)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    error = xctx_inspect(snapshot, &options, &report);
-    Py_END_ALLOW_THREADS
-    if (error == -ENOMEM)
-        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS error = xctx_inspect(snapshot, &options, &report);
+    Py_END_ALLOW_THREADS if (error == -ENOMEM) return PyErr_NoMemory();
     if (error)
         return PyErr_Format(PyExc_OSError, "cannot decode the native call stack: %s", xctx_strerror(error));
     PyObject *result = Py_BuildValue("(NN)", frames_tuple(report), notes_tuple(report));
@@ -114,7 +111,8 @@ static PyObject *frames(PyObject *module, PyObject *arguments)
 static PyMethodDef functions[] = {
     {"frames", frames, METH_VARARGS,
      "frames(capsule, locals, /)\n--\n\n"
-     "The native frames of a snapshot, the innermost first: tuples (function, file, line, module, pc, offset, inlined,\n"
+     "The native frames of a snapshot, the innermost first: tuples (function, file, line, module, pc, offset, "
+     "inlined,\n"
      "locals), where locals are tuples (name, type, value, source, parameter). And notes on what is missing.\n"
      "With locals it takes a hundred times as long where there is debug information for all."},
     {NULL, NULL, 0, NULL},

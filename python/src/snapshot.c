@@ -121,8 +121,7 @@ static void record_dealloc(PyObject *self)
     RecordObject *record = (RecordObject *)self;
 
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, record_dealloc)
-    unlist(record);
+    Py_TRASHCAN_BEGIN(self, record_dealloc) unlist(record);
     record_clear(self);
     for (Py_ssize_t i = 0; i < record->frame_count; i++)
         Py_CLEAR(record->frames[i].code);
@@ -136,8 +135,7 @@ static void record_dealloc(PyObject *self)
 }
 
 static PyTypeObject record_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx._Record",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx._Record",
     .tp_basicsize = sizeof(RecordObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_dealloc = record_dealloc,
@@ -193,9 +191,7 @@ static void snapshot_dealloc(PyObject *self)
     SnapshotObject *snapshot = (SnapshotObject *)self;
 
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, snapshot_dealloc)
-    if (snapshot->weakrefs)
-        PyObject_ClearWeakRefs(self);
+    Py_TRASHCAN_BEGIN(self, snapshot_dealloc) if (snapshot->weakrefs) PyObject_ClearWeakRefs(self);
     for (Py_ssize_t i = 0; i < Py_SIZE(snapshot); i++)
         Py_CLEAR(snapshot->parents[i]);
     Py_CLEAR(snapshot->parent);
@@ -311,6 +307,10 @@ static PyObject *snapshot_trimmed(PyObject *self, void *closure)
 
 PyObject *xctx_report_function(const char *name)
 {
+    if (xctx_is_finalizing()) {
+        PyErr_SetString(PyExc_ImportError, "xctx makes no reports while Python shuts down");
+        return NULL;
+    }
     PyObject *module = PyImport_ImportModule("xctx._report");
     PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
 
@@ -495,9 +495,8 @@ static PyObject *snapshot_repr(PyObject *self)
     PyObject *frame = xctx_frame_new(record, 0);
     PyObject *line = frame ? PyObject_GetAttrString(frame, "lineno") : NULL;
     PyCodeObject *code = (PyCodeObject *)record->frames[0].code;
-    PyObject *text = line ? PyUnicode_FromFormat("<xctx.Snapshot of %U at %U:%S>", code->co_name, code->co_filename,
-                                                 line)
-                          : NULL;
+    PyObject *text =
+        line ? PyUnicode_FromFormat("<xctx.Snapshot of %U at %U:%S>", code->co_name, code->co_filename, line) : NULL;
     Py_XDECREF(line);
     Py_XDECREF(frame);
     return text;
@@ -536,12 +535,14 @@ static PyGetSetDef snapshot_attributes[] = {
     {"frames", snapshot_frames, NULL, "The Python call stack, a tuple of Frame, the innermost first.", NULL},
     {"native_frames", snapshot_native_frames, NULL,
      "The native call stack, the innermost first: decoded when it is first asked for. Empty if it was not captured.\n"
-     "ImportError: this installation cannot decode.", NULL},
+     "ImportError: this installation cannot decode.",
+     NULL},
     {"thread_state", snapshot_thread_state, NULL,
      "The thread's settings, a ThreadState; None if they were not captured.", NULL},
     {"parent", snapshot_parent, NULL,
      "The snapshot that the context carried in which this was taken: where the work came from; None if there is\n"
-     "none. A chain has at most 16 of them.", NULL},
+     "none. A chain has at most 16 of them.",
+     NULL},
     {"captured", snapshot_captured, NULL, "What was captured: a tuple of 'stack', 'locals', 'native', 'state'.", NULL},
     {"more_frames", snapshot_more_frames, NULL, "Whether there were more frames than max_frames.", NULL},
     {"trimmed", snapshot_trimmed, NULL,
@@ -555,11 +556,11 @@ static PyGetSetDef snapshot_attributes[] = {
 };
 
 PyTypeObject xctx_SnapshotType = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx.Snapshot",
-    .tp_doc = "What a thread was doing when a context was copied.\n\n"
-              "Immutable. It keeps the values of the captured locals alive (contexts and snapshots among them excepted):\n"
-              "a copy of the names, not of the objects.",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx.Snapshot",
+    .tp_doc =
+        "What a thread was doing when a context was copied.\n\n"
+        "Immutable. It keeps the values of the captured locals alive (contexts and snapshots among them excepted):\n"
+        "a copy of the names, not of the objects.",
     .tp_basicsize = offsetof(SnapshotObject, parents),
     .tp_itemsize = sizeof(RecordObject *),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,

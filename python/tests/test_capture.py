@@ -47,7 +47,8 @@ def test_frames_are_innermost_first():
     assert (first.name, first.lineno, first.filename) == ("inner", line, __file__)
     assert second.name == "test_frames_are_innermost_first"
     assert first.code is inner.__code__
-    assert first.qualname == ("test_frames_are_innermost_first.<locals>.inner" if sys.version_info >= (3, 11) else "inner")
+    if sys.version_info >= (3, 11):
+        assert first.qualname == "test_frames_are_innermost_first.<locals>.inner"
 
 
 def test_frames_equal_a_walk_by_hand():
@@ -507,7 +508,8 @@ def test_trimmed_snapshot_says_so_and_keeps_its_frames():
     second = capture()
     assert first.trimmed and not second.trimmed
     assert reference() is None
-    assert first.frames[0].locals is None and first.frames[0].name == "test_trimmed_snapshot_says_so_and_keeps_its_frames"
+    frame = first.frames[0]
+    assert frame.locals is None and frame.name == "test_trimmed_snapshot_says_so_and_keeps_its_frames"
     assert first.native_frames == () and first.thread_state is None
     assert "max_kept" in first.format()
 
@@ -702,6 +704,47 @@ def test_capture_in_a_forked_child():
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_capture_while_python_shuts_down():
+    script = """if True:
+        import atexit, builtins, os, sys, xctx
+        class Last:
+            def __init__(self, name):
+                self.name = name
+            def __del__(self, copy_context=xctx.copy_context, write=os.write, len=len, ImportError=ImportError):
+                context = copy_context()
+                write(1, b"%s %d\\n" % (self.name, len(context.frames)))
+                try:
+                    context.format()
+                except ImportError:
+                    pass
+        atexit.register(lambda: xctx.copy_context().format())
+        a, sys.b, xctx.c, builtins.d = Last(b"main"), Last(b"sys"), Last(b"xctx"), Last(b"builtins")
+        """
+    result = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
+    )
+    assert result.returncode == 0 and result.stderr == b""
+    assert b"main 1\n" in result.stdout and b"xctx 1\n" in result.stdout
+
+
+def test_deep_nest_of_snapshots_is_freed():
+    script = """if True:
+        import xctx
+        xctx.set_default_capture("locals", max_kept=10**6)
+        class Holder: pass
+        def function():
+            last = None
+            for _ in range(50000):
+                holder = Holder()
+                holder.context = xctx.copy_context()
+                last = holder
+            return last
+        last = function()
+        last = None
+        """
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 # ---- options ----
 
 
@@ -856,7 +899,9 @@ def test_eager_repr_may_capture():
 # ---- secrets ----
 
 
-@pytest.mark.parametrize("redact", ["password", ["password"], "*word", ["x", "PASS*"], lambda name, value: name == "password"])
+@pytest.mark.parametrize(
+    "redact", ["password", ["password"], "*word", ["x", "PASS*"], lambda name, value: name == "password"]
+)
 def test_redacted_values_are_not_kept(redact):
     def function():
         password = Thing()

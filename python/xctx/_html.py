@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Reports as a piece of HTML that needs nothing else: for notebooks, or to be put into a page.
 
-It looks as the pages of libxctx-inspect do. Everything folds by <details>, without a script, and the style holds for what is
-inside of the piece alone. Texts come into it through _escape() only.
+It looks as the pages of libxctx-inspect do. Everything folds by <details>, without a script, and the style holds for
+what is inside of the piece alone. Texts come into it through _escape() only.
 """
 
 from html import escape as _escape

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Reports of what a context holds: as text, as HTML, as a dictionary for JSON.
 
-Imported when the first report is made. Everything that is shown is made into one tree of plain texts first (to_dict()), so
-that the three ways show the same, and so that what is secret has one place to be left out.
+Imported when the first report is made. Everything that is shown is made into one tree of plain texts first
+(to_dict()), so that the three ways show the same, and so that what is secret has one place to be left out.
 
-repr() is anybody's code: it is called here, when the report is made, never at the copy (but with render='eager', which calls
-render() from there). Whatever it does, a report comes out: see render().
+repr() is anybody's code: it is called here, when the report is made, never at the copy (but with render='eager', which
+calls render() from there). Whatever it does, a report comes out: see render().
 """
 
 import datetime
@@ -129,8 +129,8 @@ value is a text as gdb prints it, None if there is none; source says where it ca
 class NativeFrame:
     """A frame of the native call stack. What is not known is None.
 
-    function, name   its name; file, line; module; pc: the address; offset: of pc in the function, in bytes, where only symbols
-                     are known; inlined: this call was inlined into the next frame
+    function, name   its name; file, line; module; pc: the address; offset: of pc in the function, in bytes, where only
+                     symbols are known; inlined: this call was inlined into the next frame
     locals           a tuple of NativeLocal, decoded when they are first asked for: for all frames of the stack at once
     """
 
