@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 OPTIONS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo check check-quick bench judge judge-programs install docs python fuzz clean help
+.PHONY: build demo check check-quick check-python-all bench judge judge-programs install docs python fuzz clean help
 
 # Names of folders reach the scripts by the environment: they may have spaces in them.
 export BUILD
@@ -29,6 +29,10 @@ check:
 check-quick:
 	@scripts/setup build test
 	@scripts/check gcc
+
+check-python-all:
+	@scripts/setup build python
+	@scripts/check python-all
 
 bench:
 	@scripts/setup build bench
@@ -69,6 +73,7 @@ help:
 	@echo 'make demo [FILES="…"]    set up what is missing, build, and show the main job'
 	@echo 'make check               set up, build, run every check (some minutes)'
 	@echo 'make check-quick         build, run the unit tests'
+	@echo 'make check-python-all    the tests of the Python package, for every Python from 3.8 on that is installed'
 	@echo 'make bench               measure against CPython and yardsticks; $(BUILD)/bench.json'
 	@echo 'make judge               compare reports with what gdb says, built in many ways (half an hour)'
 	@echo 'make judge-programs      the same with real programs, whose sources it downloads'

@@ -104,6 +104,18 @@ static inline void PyErr_SetRaisedException(PyObject *exception)
 }
 #endif
 
+/* An object that was freed, and kept, is used again: its only reference is the caller's. */
+static inline void xctx_revive(PyObject *object)
+{
+#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
+    _Py_NewReference(object);
+#elif PY_VERSION_HEX < 0x03090000
+    Py_REFCNT(object) = 1;
+#else
+    Py_SET_REFCNT(object, 1);
+#endif
+}
+
 /* __class_getitem__ of the generic types. */
 #if PY_VERSION_HEX >= 0x03090000
 #define xctx_class_getitem Py_GenericAlias

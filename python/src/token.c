@@ -14,9 +14,9 @@ static int free_count;
 TokenObject *xctx_token_create(VariableObject *variable)
 {
     TokenObject *self;
-    if (free_count > 0) {
+    if (__builtin_expect(free_count > 0, 1)) {
         self = free_tokens[--free_count];
-        _Py_NewReference((PyObject *)self);
+        xctx_revive((PyObject *)self);
     } else if (!(self = PyObject_GC_New(TokenObject, &xctx_Token_Type))) {
         return NULL;
     }
