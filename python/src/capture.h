@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a copy of a context captures of Python: the words used in capture.c, frame.c and snapshot.c.
+ * What a copy of a context captures of Python: the words that its files use.
  *
  * A *record* is what was captured at one moment: frames, values of locals, a native snapshot, and whose thread it was.
  * It never changes, but that it may be *trimmed*: it gives back locals and native stack, and says so.
@@ -8,7 +8,8 @@
  * Records do not point to their parents: a snapshot has at most PARENTS_MOST of them, so what a chain keeps alive is
  * bounded without anything being cut off that somebody else looks at.
  *
- * Everything here needs the GIL.
+ * capture.c takes snapshots, frame.c walks frames, keep.c decides what is kept of values, options.c knows what was
+ * asked for, snapshot.c has records and snapshots. Everything here needs the GIL.
  */
 #ifndef XCTX_PYTHON_CAPTURE_H
 #define XCTX_PYTHON_CAPTURE_H
@@ -82,20 +83,32 @@ typedef struct {
     RecordObject *parents[1];
 } SnapshotObject;
 
-/* ---- capture.c ---- */
+/* ---- options.c ---- */
 
 enum { XCTX_CAPTURE_KINDS = 4 };
 extern const char *const xctx_capture_names[XCTX_CAPTURE_KINDS]; /* of bit 0, bit 1, ... */
 
-/* Whether a name is secret. Calls nobody's code but what `redact` is. `value` may be NULL: then a callable is asked
-   with None. 1 also if finding out failed; no exception is left. */
+extern OptionsObject *xctx_options; /* in force */
+
+/* Adds set_default_capture() and get_default_capture() to the module. 0; -1 with an exception. */
+int xctx_options_init(PyObject *module);
+
+/* Whether a name is secret. Runs nobody's code but what `redact` is. `value` may be NULL: then a callable is asked with
+   None. 1 also if finding out failed; no exception is left. */
 int xctx_redacted(OptionsObject *options, PyObject *name, PyObject *value);
+
+/* ---- keep.c ---- */
 
 /* A value that is held weakly: contexts and snapshots, each of which would keep the one before alive through a local,
    for ever. xctx_hold() returns new; `value` itself, or what stands for it. xctx_held() goes back: new, the value or a
    marker that says that it is gone. NULL with an exception. */
 PyObject *xctx_hold(PyObject *value);
 PyObject *xctx_held(PyObject *held);
+
+/* Replaces the values of a record, which nobody else has seen yet, by what the options say. 0; -1 with an exception. */
+int xctx_keep_values(RecordObject *record);
+
+int xctx_keep_init(void);
 
 /* ---- frame.c ---- */
 

@@ -7,7 +7,8 @@ what is inside of the piece alone. Texts come into it through _escape() only.
 
 from html import escape as _escape
 
-from xctx._report import _folded, _folded_text, _notes, _one_line, _time_text, _who
+from xctx._report import _folded, _folded_text, _notes, _time_text, _who
+from xctx._values import one_line
 
 _STYLE = """
 .xctx{--bg:#f6f7f9;--card:#fff;--ink:#1b2130;--soft:#596275;--line:#d9dde5;--fn:#7a3e00;--nm:#0b5c6b;--tag:#e9ecf2;
@@ -59,11 +60,11 @@ def _base_name(path):
 
 def _frame(frame, is_open):
     place = "%s:%s" % (_base_name(frame["filename"]), frame["lineno"] or "?")
-    summary = _span("at", _one_line(place)) + _span("fn", frame["qualname"])
+    summary = _span("at", one_line(place)) + _span("fn", frame["qualname"])
     if frame["line"]:
         summary += " <code>%s</code>" % _escape(frame["line"])
     body = _table(frame["locals"].items()) if frame["locals"] else ""
-    body += '<p class="meta">%s, line %s</p>' % (_escape(_one_line(frame["filename"])), frame["lineno"] or "?")
+    body += '<p class="meta">%s, line %s</p>' % (_escape(one_line(frame["filename"])), frame["lineno"] or "?")
     return '<details class="frame"%s><summary>%s</summary><div>%s</div></details>' % (
         " open" if is_open else "",
         summary,
@@ -93,11 +94,11 @@ def _native_locals(variables):
 def _native_frame(index, frame):
     place = frame["file"] or frame["module"] or ""
     place = _base_name(place) + (":%s" % frame["line"] if frame["file"] and frame["line"] else "")
-    summary = _span("at", _one_line(place)) + _span("at", "#%d" % index)
-    summary += _span("fn", _one_line(frame["function"] or "0x%x" % frame["pc"]))
+    summary = _span("at", one_line(place)) + _span("at", "#%d" % index)
+    summary += _span("fn", one_line(frame["function"] or "0x%x" % frame["pc"]))
     if frame["inlined"]:
         summary += ' <span class="tag">inlined</span>'
-    body = _native_locals(frame["locals"]) + '<p class="meta">%s</p>' % _escape(_one_line(frame["module"] or ""))
+    body = _native_locals(frame["locals"]) + '<p class="meta">%s</p>' % _escape(one_line(frame["module"] or ""))
     return '<details class="frame"><summary>%s</summary><div>%s</div></details>' % (summary, body)
 
 

@@ -5,7 +5,7 @@ Imported when the first report is made. Everything that is shown is made into on
 (to_dict()), so that the three ways show the same, and so that what is secret has one place to be left out.
 
 repr() is anybody's code: it is called here, when the report is made, never at the copy (but with render='eager', which
-calls render() from there). Whatever it does, a report comes out: see render().
+calls render() from there). Whatever it does, a report comes out: see _values.render().
 """
 
 import datetime
@@ -14,352 +14,14 @@ import os
 import re
 import sys
 import unicodedata
-from collections import namedtuple
 
-__all__ = ["NativeFrame", "NativeLocal", "ThreadState"]
+from xctx._nativeframes import native_frames  # noqa: F401, asked for by Snapshot.native_frames
+from xctx._threadstate import state_rows, thread_state  # noqa: F401, asked for by Snapshot.thread_state
+from xctx._values import cut, one_line, render
 
-ITEMS_MOST = 40  # of a container that are shown
-LEVELS_MOST = 5  # of containers in containers
 LOCALS_MOST = 100  # of a frame
 CHAIN_MOST = 32  # of parents
 WIDTH_LEAST = 40
-
-
-# ---- values ----
-
-
-def _cut(text, most):
-    # Also of a subclass of str, whose methods are somebody else's.
-    text = str.__getitem__(text, slice(0, most + 1))
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _one_line(text):
-    """Text without line ends, control characters and lone surrogates: none of it reaches a terminal as it is."""
-    if text.isprintable():
-        return text
-    text = re.sub(r"[ \t]*[\r\n]\s*", " ", text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def _foreign_repr(value, most):
-    try:
-        text = repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also SystemExit: a report is no place to end a program
-        return "<repr raised %s>" % type(error).__name__
-    return _one_line(_cut(text, most))
-
-
-def _items(pieces, opening, closing, most, count):
-    """'[1, 2, …]' of an iterator over texts, as many as `most` characters hold."""
-    parts, room = [], most - len(opening) - len(closing)
-    for index, piece in enumerate(pieces):
-        if index >= ITEMS_MOST or room <= 0:
-            parts.append("…")
-            break
-        parts.append(piece)
-        room -= len(piece) + 2
-    if opening == "(" and count == 1 and len(parts) == 1:
-        closing = ",)"
-    return opening + ", ".join(parts) + closing
-
-
-def _render(value, most, level, redacts):
-    kind = type(value)
-    if kind is str:
-        text = repr(value[:most])
-        return text if len(value) <= most else text + "…"
-    if kind is bytes or kind is bytearray:
-        return repr(value[:most]) + ("…" if len(value) > most else "")
-    if kind is int and value.bit_length() > 3 * most:
-        return "<int of %d bits>" % value.bit_length()
-    if kind not in (list, tuple, dict, set, frozenset):
-        return _foreign_repr(value, most)
-    if level <= 0:
-        return "…"
-    # A copy: repr() of an item may change the container.
-    if kind is dict:
-        pieces = (
-            "%s: %s"
-            % (
-                _render(key, most, level - 1, redacts),
-                "<redacted>" if type(key) is str and redacts(key) else _render(item, most, level - 1, redacts),
-            )
-            for key, item in list(value.items())[: ITEMS_MOST + 1]
-        )
-        return _items(pieces, "{", "}", most, len(value))
-    pieces = (_render(item, most, level - 1, redacts) for item in list(value)[: ITEMS_MOST + 1])
-    if kind is list:
-        return _items(pieces, "[", "]", most, len(value))
-    if kind is tuple:
-        return _items(pieces, "(", ")", most, len(value))
-    if not value:
-        return repr(value)
-    return _items(pieces, "{" if kind is set else "frozenset({", "}" if kind is set else "})", most, len(value))
-
-
-def _nothing_secret(name):
-    return False
-
-
-def render(value, most, redacts=_nothing_secret):
-    """repr(value) in one line of at most about `most` characters. Never raises but KeyboardInterrupt.
-
-    Containers of the builtin types are gone through here, so that a large one costs no more than what is shown.
-    """
-    try:
-        return _cut(_one_line(_render(value, most, LEVELS_MOST, redacts)), most)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # changed by another thread, no memory, too deep
-        return "<repr raised %s>" % type(error).__name__
-
-
-# ---- native frames and thread state ----
-
-NativeLocal = namedtuple("NativeLocal", "name type value source parameter")
-NativeLocal.__doc__ = """A parameter or local variable of a native frame.
-
-value is a text as gdb prints it, None if there is none; source says where it came from or why there is none.
-"""
-
-
-class NativeFrame:
-    """A frame of the native call stack. What is not known is None.
-
-    function, name   its name; file, line; module; pc: the address; offset: of pc in the function, in bytes, where only
-                     symbols are known; inlined: this call was inlined into the next frame
-    locals           a tuple of NativeLocal, decoded when they are first asked for: for all frames of the stack at once
-    """
-
-    __slots__ = ("function", "file", "line", "module", "pc", "offset", "inlined", "_index", "_decoder")
-
-    def __init__(self, fields, index, decoder):
-        self.function, self.file, self.line, self.module, self.pc, self.offset, self.inlined = fields[:7]
-        self._index = index
-        self._decoder = decoder
-
-    @property
-    def name(self):
-        return self.function
-
-    @property
-    def locals(self):
-        return self._decoder.locals_of(self._index)
-
-    def __repr__(self):
-        return "<xctx.NativeFrame %s>" % _native_place(self)
-
-
-class _Decoder:
-    """Decodes the locals of a native stack. Holds no Python object of the snapshot, but what it says of secrets."""
-
-    def __init__(self, capsule, options):
-        self.capsule = capsule
-        self.options = options
-        self.all = None
-
-    def locals_of(self, index):
-        if self.all is None:
-            from xctx import _inspect
-
-            frames, _ = _inspect.frames(self.capsule, True)
-            self.all = [tuple(map(self._local, frame[-1])) for frame in frames]
-        return self.all[index] if index < len(self.all) else ()
-
-    def _local(self, fields):
-        local = NativeLocal(*fields)
-        secret = local.name and self.options.redacts(local.name)
-        return local._replace(value=None, source="redacted") if secret else local
-
-
-class NativeFrames(tuple):
-    """Native frames, the innermost first, and notes: texts on what is missing and why."""
-
-    notes = ()
-
-
-def _native_place(frame):
-    name = frame.function or "0x%x" % frame.pc
-    if frame.offset:
-        name += "+%d" % frame.offset
-    if frame.file:
-        return "%s at %s:%s" % (name, frame.file, frame.line or "?")
-    return "%s from %s" % (name, frame.module) if frame.module else name
-
-
-def native_frames(snapshot):
-    """What Snapshot.native_frames is."""
-    try:
-        from xctx import _inspect
-    except ImportError as error:
-        raise ImportError(
-            "native call stacks cannot be decoded here: xctx was built without libdw (elfutils), "
-            "or it is not installed (%s)" % error
-        ) from None
-    capsule = snapshot._native()
-    if capsule is None:
-        return ()
-    decoder = _Decoder(capsule, snapshot._options)
-    found, notes = _inspect.frames(capsule, False)
-    frames = NativeFrames(NativeFrame(fields, index, decoder) for index, fields in enumerate(found))
-    frames.notes = notes
-    return frames
-
-
-_ROUNDING = {
-    "x86_64": {0: "to-nearest", 0x400: "downward", 0x800: "upward", 0xC00: "toward-zero"},
-    "aarch64": {0: "to-nearest", 0x800000: "downward", 0x400000: "upward", 0xC00000: "toward-zero"},
-}
-_EXCEPTIONS = {
-    "x86_64": {1: "invalid", 4: "divide-by-zero", 8: "overflow", 16: "underflow", 32: "inexact"},
-    "aarch64": {1: "invalid", 2: "divide-by-zero", 4: "overflow", 8: "underflow", 16: "inexact"},
-}
-_POLICIES = ("other", "fifo", "rr", "batch", "iso", "idle", "deadline", "ext")
-
-
-def _signal(number):
-    import signal
-
-    try:
-        return signal.Signals(number)
-    except ValueError:
-        return number
-
-
-class ThreadState:
-    """A thread's settings when a context was copied. What was not captured is None.
-
-    tid, pid, name
-    signal_mask, pending_signals   sets of signal.Signals
-    rounding_mode                  'to-nearest', 'upward', 'downward', 'toward-zero'
-    fp_exceptions                  what floating-point arithmetic has flagged: a tuple of words
-    locale                         the thread's LC_ALL, as setlocale() writes it
-    affinity                       the processors that it may run on: a set
-    policy, priority, nice
-    errno, cpu
-    time, cpu_time                 in seconds
-    stack                          (low, high) addresses of its stack
-    """
-
-    __slots__ = (
-        "tid",
-        "pid",
-        "name",
-        "signal_mask",
-        "pending_signals",
-        "rounding_mode",
-        "fp_exceptions",
-        "locale",
-        "affinity",
-        "policy",
-        "priority",
-        "nice",
-        "errno",
-        "cpu",
-        "time",
-        "cpu_time",
-        "stack",
-    )
-
-    def __init__(self, state):
-        machine = os.uname().machine
-        for name in self.__slots__:
-            setattr(self, name, state.get(name))
-        if "blocked" in state:
-            self.signal_mask = frozenset(map(_signal, state["blocked"]))
-            self.pending_signals = frozenset(map(_signal, state["pending"]))
-        if self.rounding_mode is not None:
-            self.rounding_mode = _ROUNDING.get(machine, {}).get(self.rounding_mode, self.rounding_mode)
-        if self.fp_exceptions is not None:
-            flags = self.fp_exceptions
-            self.fp_exceptions = tuple(word for bit, word in _EXCEPTIONS.get(machine, {}).items() if flags & bit)
-        if self.affinity is not None:
-            self.affinity = frozenset(self.affinity)
-        if self.policy is not None and 0 <= self.policy < len(_POLICIES):
-            self.policy = _POLICIES[self.policy]
-        if "stack_low" in state:
-            self.stack = (state["stack_low"], state["stack_high"])
-
-    def __repr__(self):
-        known = ((name, getattr(self, name)) for name in self.__slots__)
-        return "ThreadState(%s)" % ", ".join("%s=%r" % pair for pair in known if pair[1] is not None)
-
-    def __eq__(self, other):
-        if type(other) is not ThreadState:
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
-
-    __hash__ = None
-
-
-def thread_state(snapshot):
-    """What Snapshot.thread_state is."""
-    return ThreadState(snapshot._state())
-
-
-def _ranges(numbers):
-    """{0, 1, 2, 5} as '0-2,5'."""
-    parts = []
-    for number in sorted(numbers):
-        if parts and parts[-1][1] == number - 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(low) if low == high else "%d-%d" % (low, high) for low, high in parts)
-
-
-def _signals(numbers):
-    return " ".join(getattr(n, "name", None) or "SIG%d" % n for n in sorted(numbers)) or "none"
-
-
-def _errno_text(number):
-    import errno
-
-    name = errno.errorcode.get(number)
-    return "%d %s: %s" % (number, name, os.strerror(number)) if name else str(number)
-
-
-def _locale_text(text):
-    """'LC_CTYPE=C.UTF-8;LC_NUMERIC=C;LC_TIME=C' as 'C, but LC_CTYPE=C.UTF-8'."""
-    parts = [part.partition("=") for part in text.split(";")]
-    values = [value for _, equals, value in parts if equals]
-    if not values:
-        return text
-    common = max(values, key=values.count)
-    others = ["%s=%s" % (name, value) for name, _, value in parts if value != common]
-    return common + (", but " + ", ".join(others) if others else "")
-
-
-def _state_rows(state):
-    """(label, text) for what is known of a ThreadState."""
-    if state.name is not None:
-        yield "name", _one_line(state.name)
-    if state.tid is not None:
-        yield "thread id", "%d of process %d" % (state.tid, state.pid)
-    if state.signal_mask is not None:
-        yield "blocked signals", _signals(state.signal_mask)
-        yield "pending signals", _signals(state.pending_signals)
-    if state.rounding_mode is not None:
-        yield "rounding", str(state.rounding_mode)
-        yield "floating point", ", ".join(state.fp_exceptions) or "no exceptions"
-    if state.locale is not None:
-        yield "locale", _locale_text(_one_line(state.locale))
-    if state.affinity is not None:
-        yield "affinity", _ranges(state.affinity) or "none"
-    if state.policy is not None:
-        text = "%s, nice %d" % (state.policy, state.nice)
-        yield "scheduling", text if not state.priority else "%s, priority %d" % (text, state.priority)
-    if state.errno is not None:
-        yield "errno", _errno_text(state.errno)
-    if state.cpu is not None:
-        yield "cpu", str(state.cpu)
-    if state.cpu_time is not None:
-        yield "cpu time", "%.6f s" % state.cpu_time
-    if state.stack is not None:
-        yield "stack", "0x%x to 0x%x, %d KiB" % (state.stack + ((state.stack[1] - state.stack[0]) // 1024,))
 
 
 # ---- the tree ----
@@ -368,7 +30,7 @@ def _state_rows(state):
 def _source_line(frame):
     if not frame.lineno:
         return None
-    return _one_line(linecache.getline(frame.filename, frame.lineno).strip()) or None
+    return one_line(linecache.getline(frame.filename, frame.lineno).strip()) or None
 
 
 def _frame_dict(frame, most, redacts, with_locals):
@@ -416,9 +78,9 @@ def _native_part(snapshot, tree):
     try:
         frames = snapshot.native_frames
         tree["native_frames"] = [_native_dict(frame) for frame in frames]
-        tree["native_notes"] = [_one_line(note) for note in getattr(frames, "notes", ())]
+        tree["native_notes"] = [one_line(note) for note in getattr(frames, "notes", ())]
     except (ImportError, OSError) as error:
-        tree["native_error"] = _one_line(str(error))
+        tree["native_error"] = one_line(str(error))
 
 
 def _snapshot_tree(snapshot, locals=True, native=True):
@@ -442,7 +104,7 @@ def _snapshot_tree(snapshot, locals=True, native=True):
     if native:
         _native_part(snapshot, tree)
     if snapshot.thread_state is not None:
-        tree["thread_state"] = dict(_state_rows(snapshot.thread_state))
+        tree["thread_state"] = dict(state_rows(snapshot.thread_state))
     return tree
 
 
@@ -467,7 +129,7 @@ def _variables(context):
     redacts, most = options.redacts, options.max_repr
     pairs = []
     for variable, value in context.items():
-        name = _one_line(str(getattr(variable, "name", variable)))
+        name = one_line(str(getattr(variable, "name", variable)))
         pairs.append((name, "<redacted>" if redacts(name) else render(value, most, redacts)))
     return sorted(pairs)
 
@@ -562,9 +224,9 @@ def _time_text(seconds):
 def _who(tree):
     """'thread 'MainThread', task 'Task-1''"""
     name = tree["thread_name"]
-    text = "thread " + (_one_line(repr(name)) if name else str(tree["thread_id"]))
+    text = "thread " + (one_line(repr(name)) if name else str(tree["thread_id"]))
     if tree["task_name"]:
-        text += ", task " + _one_line(repr(tree["task_name"]))
+        text += ", task " + one_line(repr(tree["task_name"]))
     return text
 
 
@@ -582,12 +244,12 @@ def _put_frames(pen, tree):
         pen.put(
             2,
             "File ",
-            ('"%s"' % _one_line(frame["filename"]), "place"),
+            ('"%s"' % one_line(frame["filename"]), "place"),
             ", line %s, in " % (frame["lineno"] if frame["lineno"] else "?"),
             (frame["name"], "function"),
         )
         if frame["line"]:
-            pen.put(4, _cut(frame["line"], pen.width - 4))
+            pen.put(4, cut(frame["line"], pen.width - 4))
         for index, (name, text) in enumerate((frame["locals"] or {}).items()):
             if index >= LOCALS_MOST:
                 pen.put(8, ("… %d more" % (len(frame["locals"]) - LOCALS_MOST), "faint"))
@@ -617,7 +279,7 @@ def _folded_text(count):
 def _put_native_locals(pen, variables):
     for local in variables or ():
         value = local["value"] if local["value"] is not None else "<%s>" % local["source"]
-        pen.put(8, (local["type"] + " ", "faint"), (local["name"] or "(no name)", "name"), " = ", _cut(value, 400))
+        pen.put(8, (local["type"] + " ", "faint"), (local["name"] or "(no name)", "name"), " = ", cut(value, 400))
 
 
 def _put_native(pen, tree, interpreter):
@@ -629,11 +291,11 @@ def _put_native(pen, tree, interpreter):
             pen.put(6, (_folded_text(frame), "faint"))
             continue
         name = frame["function"] or "0x%x" % frame["pc"]
-        pieces = ["#%-3d" % index, (_one_line(name), "function")]
+        pieces = ["#%-3d" % index, (one_line(name), "function")]
         if frame["file"]:
-            pieces += [" at ", ("%s:%s" % (_one_line(frame["file"]), frame["line"] or "?"), "place")]
+            pieces += [" at ", ("%s:%s" % (one_line(frame["file"]), frame["line"] or "?"), "place")]
         elif frame["module"]:
-            pieces += [" from ", (_one_line(frame["module"]), "place")]
+            pieces += [" from ", (one_line(frame["module"]), "place")]
         if frame["inlined"]:
             pieces.append((" [inlined]", "faint"))
         pen.put(2, *pieces)
