@@ -517,9 +517,10 @@ static PyObject *frame_locals(PyObject *self, void *closure)
         (!frame->names && !is_function((PyCodeObject *)frame->code)))
         Py_RETURN_NONE;
     PyObject *locals = PyDict_New();
+    PyObject *names = Py_XNewRef(frame->names); /* which may go when the record is trimmed */
     if (!locals)
-        return NULL;
-    while (frame->names && PyDict_Next(frame->names, &at, &name, &value)) {
+        goto failed;
+    while (names && PyDict_Next(names, &at, &name, &value)) {
         if (locals_add(locals, name, value))
             goto failed;
     }
@@ -529,9 +530,11 @@ static PyObject *frame_locals(PyObject *self, void *closure)
         if (name && value && locals_add(locals, name, value))
             goto failed;
     }
+    Py_XDECREF(names);
     return locals;
 failed:
-    Py_DECREF(locals);
+    Py_XDECREF(names);
+    Py_XDECREF(locals);
     return NULL;
 }
 

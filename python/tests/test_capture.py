@@ -514,6 +514,38 @@ def test_trimmed_snapshot_says_so_and_keeps_its_frames():
     assert "max_kept" in first.format()
 
 
+def test_threads_that_capture_look_and_trim_at_once():
+    set_default_capture(max_kept=5, depth=2)
+    errors, shared = [], []
+
+    def work():
+        try:
+            for i in range(150):
+                values = [Thing(), {"i": i}]
+                context = copy_context()
+                shared.append(context)
+                for other in shared[-20:]:
+                    for frame in other.frames:
+                        locals_ = frame.locals
+                        assert locals_ is None or isinstance(locals_, dict)
+                    assert other.snapshot.trimmed in (True, False)
+                del shared[:-20]
+        except BaseException as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+
+
 # ---- the chain ----
 
 

@@ -155,4 +155,4 @@ def state_rows(state):
     if state.cpu_time is not None:
         yield "cpu time", "%.6f s" % state.cpu_time
     if state.stack is not None:
-        yield "stack", "0x%x to 0x%x, %d KiB" % (state.stack + ((state.stack[1] - state.stack[0]) // 1024,))
+        yield "stack", "0x%x to 0x%x, as far as known" % state.stack
