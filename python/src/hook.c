@@ -34,6 +34,8 @@ typedef struct {
 
 static PyTypeObject Hook_Type;
 
+static PyObject *fn_name;
+static PyObject *context_name;
 static PyObject *context_names; /* ("context",) */
 static PyObject *bootstrap_name;
 static PyObject *add_done_callback_name;
@@ -75,18 +77,23 @@ out:
     return result;
 }
 
-/* Where the argument is that has this name, or -1 if it is not there. */
-static Py_ssize_t find_named(Py_ssize_t nargs, PyObject *kwnames, const char *name)
+/* Where the argument is that has this name, an interned string as names in calls are nearly always; -1: nowhere. */
+static Py_ssize_t find_named(Py_ssize_t nargs, PyObject *kwnames, PyObject *name)
 {
-    for (Py_ssize_t i = 0, named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0; i < named; i++)
-        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), name) == 0)
+    Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+
+    for (Py_ssize_t i = 0; i < named; i++)
+        if (PyTuple_GET_ITEM(kwnames, i) == name)
+            return nargs + i;
+    for (Py_ssize_t i = 0; i < named; i++)
+        if (PyUnicode_Compare(PyTuple_GET_ITEM(kwnames, i), name) == 0)
             return nargs + i;
     return -1;
 }
 
 static PyObject *hook_submit(HookObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), which = nargs > 1 ? 1 : find_named(nargs, kwnames, "fn");
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), which = nargs > 1 ? 1 : find_named(nargs, kwnames, fn_name);
     PyObject *bound, *result;
 
     /* What is bound already stays as it is; what cannot be called is for the method to refuse. */
@@ -139,7 +146,7 @@ static PyObject *hook_start(HookObject *self, PyObject *const *args, size_t narg
 
 static PyObject *hook_context(HookObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), which = find_named(nargs, kwnames, "context");
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), which = find_named(nargs, kwnames, context_name);
     PyObject *inner, *snapshot, *result;
 
     if (self->flags == 0 || (which >= 0 && args[which] != Py_None))
@@ -168,7 +175,7 @@ static void watch_task(PyObject *task, PyObject *snapshot)
 
 static PyObject *hook_origin(HookObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Py_ssize_t which = find_named(PyVectorcall_NARGS(nargsf), kwnames, "context");
+    Py_ssize_t which = find_named(PyVectorcall_NARGS(nargsf), kwnames, context_name);
     PyObject *snapshot, *token, *result, *exception;
 
     if (self->flags == 0 || (which >= 0 && args[which] != Py_None))
@@ -235,7 +242,7 @@ static PyObject *hook_vectorcall(PyObject *callable, PyObject *const *args, size
 
 static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"original", "kind", "flags", "leave", NULL};
+    static const char *const names[] = {"original", "kind", "flags", "leave", NULL};
     static const char *const kinds[HOOK_KINDS] = {"submit", "start", "context", "origin", "task"};
     PyObject *original, *leave = Py_None;
     const char *kind;
@@ -243,7 +250,7 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     int number = 0;
     HookObject *self;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Osl|O:Hook", names, &original, &kind, &flags, &leave))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Osl|O:Hook", (char **)names, &original, &kind, &flags, &leave))
         return NULL;
     while (number < HOOK_KINDS && strcmp(kinds[number], kind))
         number++;
@@ -379,7 +386,11 @@ static PyTypeObject Hook_Type = {
 
 int xctx_hook_init(PyObject *module)
 {
-    if (!context_names && !(context_names = Py_BuildValue("(s)", "context")))
+    if (!fn_name && !(fn_name = PyUnicode_InternFromString("fn")))
+        return -1;
+    if (!context_name && !(context_name = PyUnicode_InternFromString("context")))
+        return -1;
+    if (!context_names && !(context_names = PyTuple_Pack(1, context_name)))
         return -1;
     if (!bootstrap_name && !(bootstrap_name = PyUnicode_InternFromString("_bootstrap")))
         return -1;

@@ -72,13 +72,17 @@ def test_a_chain_of_threads_is_followed(tmp_path):
         """
         import threading, xctx
         xctx.install()
+        def run(function, name):
+            thread = threading.Thread(target=function, name=name)
+            thread.start()
+            thread.join()
         def third():
             raise ValueError("boom")
         def second():
-            threading.Thread(target=third, name="three").start()
+            run(third, "three")
         def first():
-            threading.Thread(target=second, name="two").start()
-        threading.Thread(target=first, name="one").start()
+            run(second, "two")
+        run(first, "one")
         """,
         tmp_path=tmp_path,
     )
@@ -99,7 +103,9 @@ def test_chains_are_bounded(tmp_path):
         def work(n):
             if n == 0:
                 raise ValueError("boom")
-            threading.Thread(target=work, args=(n - 1,)).start()
+            thread = threading.Thread(target=work, args=(n - 1,))
+            thread.start()
+            thread.join()
         work(100)
         """,
         tmp_path=tmp_path,

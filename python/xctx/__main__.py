@@ -99,7 +99,7 @@ def _find_in_container(path):
     import pkgutil
 
     importer = pkgutil.get_importer(path)
-    if importer is None or not hasattr(importer, "find_spec"):
+    if importer is None:
         return None
     spec = importlib.machinery.PathFinder.find_spec("__main__", [path])
     if spec is None or spec.loader is None:
