@@ -6,6 +6,7 @@ made in a signal handler: that only wakes a thread of ours (wake.c).
 """
 
 import _thread
+import atexit
 import os
 import reprlib
 import signal
@@ -145,10 +146,12 @@ class _Waker:
 
     def open(self):
         self.reader, self.writer = os.pipe()
+        self.running = threading.Lock()
         try:
             os.set_blocking(self.writer, False)
-            # Not a thread of threading's: nobody waits for it, or sees it.
-            self.identifier = _thread.start_new_thread(self.run, (self.reader,))
+            # Not a thread of threading's: the program does not see it, nor wait for it.
+            self.running.acquire()
+            self.identifier = _thread.start_new_thread(self.run, (self.reader, self.running))
             _wake_on_signal(self.signum, self.writer)
         except BaseException:
             self.stopped = True
@@ -157,16 +160,19 @@ class _Waker:
                 os.close(self.reader)
             raise
 
-    def run(self, reader):
-        while os.read(reader, 4096) and not self.stopped:
-            try:
-                dump(self.file)
-            except Exception as error:
+    def run(self, reader, running):
+        try:
+            while os.read(reader, 4096) and not self.stopped:
                 try:
-                    sys.stderr.write("xctx: cannot dump: %s\n" % type(error).__name__)
-                except Exception:
-                    pass
-        os.close(reader)
+                    dump(self.file)
+                except Exception as error:
+                    try:
+                        sys.stderr.write("xctx: cannot dump: %s\n" % type(error).__name__)
+                    except Exception:
+                        pass
+            os.close(reader)
+        finally:
+            running.release()
 
     def close(self):
         self.stopped = True
@@ -191,7 +197,18 @@ def _after_fork_in_child():
             del _registered[signum]
 
 
+def _at_exit():
+    """No thread of ours is left that would wake up while the interpreter is taken apart."""
+    wakers = list(_registered.values())
+    _registered.clear()
+    for waker in wakers:
+        waker.close()
+    for waker in wakers:
+        waker.running.acquire(timeout=2)
+
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
 
 
 def register_dump(signum=signal.SIGUSR1, *, file=None):
