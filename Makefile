@@ -54,7 +54,7 @@ install:
 	@scripts/install "$$BUILD" "$$PREFIX" $(OPTIONS)
 
 docs:
-	@scripts/setup docs
+	@scripts/setup docs build python
 	@scripts/docs "$$BUILD/docs"
 
 python:
@@ -78,7 +78,7 @@ help:
 	@echo 'make judge               compare reports with what gdb says, built in many ways (half an hour)'
 	@echo 'make judge-programs      the same with real programs, whose sources it downloads'
 	@echo 'make install PREFIX=DIR  install (default: $(PREFIX)); DESTDIR= is honoured'
-	@echo 'make docs                the reference of the headers, in $(BUILD)/docs/html'
+	@echo 'make docs                the reference of the headers and of the Python package, in $(BUILD)/docs/html'
 	@echo 'make python PYTHON=python3.X  the Python package, in build/python-3.X/'
 	@echo 'make fuzz [SECONDS=60]   random calls against a model, damaged core files and debug information'
 	@echo 'make clean               remove $(BUILD)/'
