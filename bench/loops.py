@@ -107,14 +107,14 @@ def set_reset_text(module):
     return set_reset(module, "one text", **text(module))
 
 
-def set_texts(module):
-    """For reading from C: sets variables in the current context, and returns one of them."""
+def set_texts(module, count=VARIABLES):
+    """Sets variables in the current context, and returns one of them."""
     options = text(module)
     value = options.pop("value")
-    variables = [module.ContextVar("bench", **options) for _ in range(VARIABLES)]
+    variables = [module.ContextVar("bench", **options) for _ in range(count)]
     for variable in variables:
         variable.set(value)
-    return variables[VARIABLES // 2]
+    return variables[count // 2]
 
 
 # ---- contexts ----
@@ -137,6 +137,23 @@ def copy(module):
     return within(*copy_with(module))
 
 
+def add_text(module, context):
+    """Sets one more variable, which libxctx holds. From then on switches of contexts are watched."""
+    context.run(set_texts, module, 1)
+    return context
+
+
+def copy_texts(module):
+    context, loop = copy_with(module)
+    return within(add_text(module, context), loop)
+
+
+def run_texts(module):
+    context, _ = scene(module)
+    of = add_text(module, context).run(module.copy_context)
+    return run_of(of)
+
+
 def copy_of(module):
     context, _ = scene(module)
     of = context.run(module.copy_context)
@@ -152,15 +169,17 @@ def function():
     pass
 
 
-def run(module):
-    context, _ = scene(module)
-    of = context.run(module.copy_context)
-
+def run_of(context):
     def loop(n):
         for _ in repeat(None, n):
-            of.run(function)
+            context.run(function)
 
     return loop
+
+
+def run(module):
+    context, _ = scene(module)
+    return run_of(context.run(module.copy_context))
 
 
 # ---- captures ----
