@@ -184,15 +184,21 @@ def test_dump_while_the_main_thread_waits_in_c():
     text = run(
         """
         import ctypes, os, signal, sys, threading, time, xctx
-        xctx.register_dump(signal.SIGUSR1, file=sys.stdout)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        reader, writer = os.pipe()
+        class File:
+            def write(self, text):
+                sys.stdout.write(text)
+                os.write(writer, b"x")
+        xctx.register_dump(signal.SIGUSR1, file=File())
         libc = ctypes.CDLL(None)
+        buffer = ctypes.create_string_buffer(1)
+        def signals():
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGUSR1)
         def waits_in_c():
-            # Unlike time.sleep() this is not interrupted for Python's handlers, if a signal's handler asks for that.
-            end = time.monotonic() + 0.6
-            libc.usleep(600000)
-            while time.monotonic() < end:
-                libc.usleep(100000)
+            # Not interrupted by the signal: a handler in Python would not run before there is something to read.
+            libc.read(reader, buffer, 1)
+        threading.Thread(target=signals).start()
         waits_in_c()
         """
     )
@@ -203,17 +209,22 @@ def test_a_forked_child_dumps_itself():
     text = run(
         """
         import os, signal, sys, time, xctx
-        xctx.register_dump(signal.SIGUSR1, file=sys.stdout)
-        sys.stdout.flush()
+        reader, writer = os.pipe()
+        class File:
+            def write(self, text):
+                os.write(1, text.encode())
+                os.write(writer, b"dumped")
+        xctx.register_dump(signal.SIGUSR1, file=File())
         child = os.fork()
         if child == 0:
             def in_the_child():
-                time.sleep(0.6)
+                os.write(writer, b"r")
+                time.sleep(60)
             in_the_child()
-            sys.stdout.flush()
-            os._exit(0)
-        time.sleep(0.3)
+        os.read(reader, 1)
         os.kill(child, signal.SIGUSR1)
+        os.read(reader, 6)
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         """
     )

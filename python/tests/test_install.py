@@ -211,6 +211,24 @@ def test_timers_and_subclasses_too(installed):
     assert seen == [("main", "main")] * 2
 
 
+def test_threads_with_strange_targets(installed):
+    class Strange:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+        def __call__(self):
+            seen.append(both())
+
+    class Unhashable(Strange):
+        __module__ = []
+
+    seen = []
+    set_both("main")
+    run_thread(Strange())
+    run_thread(Unhashable())
+    assert seen == [("main", "main")] * 2
+
+
 def test_threads_started_by_threads_have_a_chain(installed):
     found = []
 

@@ -334,6 +334,15 @@ def test_bind_of_an_asynchronous_generator_function():
     assert closed == [("sent", "sent")]
 
 
+def test_the_examples_of_the_documentation():
+    import doctest
+
+    import xctx._threads
+
+    failed, attempted = doctest.testmod(xctx._threads)
+    assert attempted and not failed
+
+
 # ---- Thread ----
 
 

@@ -219,7 +219,7 @@ def register_dump(signum=signal.SIGUSR1, *, file=None):
     Whatever handled the signal before is put back by unregister_dump(). Children made by fork() dump themselves.
     """
     signum = signal.Signals(signum)
-    if signum in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL):
+    if signum.name in ("SIGKILL", "SIGSTOP", "SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL"):
         raise ValueError("%s cannot be used for dumps" % signum.name)
     if file is not None and not hasattr(file, "write"):
         raise TypeError("file must have a method write()")

@@ -67,8 +67,11 @@ def parse_capture(what, locals=False):
 
 
 def _is_service(thread):
-    target = getattr(thread, "_target", None)
-    return type(thread).__module__ in SERVICES or getattr(target, "__module__", None) in SERVICES
+    try:
+        target = getattr(thread, "_target", None)
+        return type(thread).__module__ in SERVICES or getattr(target, "__module__", None) in SERVICES
+    except Exception:  # of a target that answers for itself: it is the program's
+        return False
 
 
 class _Patch:
@@ -301,7 +304,8 @@ def install(*, capture="stack", locals=False):
     then with where its work was submitted, and so on: by sys.excepthook, threading.excepthook and the handlers of event
     loops, unless the program has set its own; those can use format_exception().
 
-    Called again, install() changes what is captured, and nothing else; one call of uninstall() is enough for any number.
+    Called again, install() changes what is captured and nothing else; one uninstall() is enough for any number of
+    calls.
 
     Not reached are threads started by _thread.start_new_thread() or by C code, work for multiprocessing.pool.ThreadPool
     and for processes, and asyncio.Task() called directly. For such work there is bind().

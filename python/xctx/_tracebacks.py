@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Tracebacks that go on where the work was submitted.
 
-An exception that leaves bound work carries an attribute __xctx_origin__ (bound.c), and work that is running finds in its
-context where it comes from. Nothing else about an exception changes: neither its type nor its traceback nor its notes.
+An exception that leaves bound work carries an attribute __xctx_origin__ (bound.c), and work that is running finds in
+its context where it comes from. Nothing else about an exception changes: neither its type nor its traceback nor its
+notes.
 """
 
 import linecache
@@ -119,7 +120,8 @@ def _related(exception):
 
 def _name_of(exception):
     kind = type(exception)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else kind.__module__ + "." + kind.__qualname__
+    module = "" if kind.__module__ in ("builtins", "__main__") else "%s." % kind.__module__
+    name = module + kind.__qualname__
     try:
         text = (str(exception).splitlines() or [""])[0]
     except Exception:
