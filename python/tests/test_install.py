@@ -213,14 +213,19 @@ def test_timers_and_subclasses_too(installed):
 
 def test_threads_with_strange_targets(installed):
     class Strange:
-        def __getattr__(self, name):
-            raise RuntimeError(name)
+        def __getattribute__(self, name):
+            if name == "__module__":
+                raise RuntimeError(name)
+            return super().__getattribute__(name)
 
         def __call__(self):
             seen.append(both())
 
-    class Unhashable(Strange):
+    class Unhashable:
         __module__ = []
+
+        def __call__(self):
+            seen.append(both())
 
     seen = []
     set_both("main")
