@@ -207,11 +207,12 @@ static PyTypeObject Origin_Type = {
 
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
-    PyObject *inner;    /* a builtin context, never entered itself */
+    PyObject *inner;    /* a builtin context, never entered itself but for work that is done once */
     PyObject *snapshot; /* or NULL */
     PyObject *function;
     PyObject *dict;
     PyObject *weakrefs;
+    int once;
 } BoundObject;
 
 static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
@@ -225,7 +226,8 @@ static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, siz
         return NULL;
     Py_INCREF(self);
     result = NULL;
-    if (!(context = PyContext_Copy(self->inner)) || PyContext_Enter(context))
+    context = self->once ? Py_NewRef(self->inner) : PyContext_Copy(self->inner);
+    if (!context || PyContext_Enter(context))
         goto out;
     result = PyObject_Vectorcall(self->function, args, nargsf, kwnames);
     if (!result && self->snapshot)
@@ -278,8 +280,14 @@ PyObject *xctx_bound_new(PyObject *function, PyObject *inner, long flags)
     self->function = function;
     self->dict = NULL;
     self->weakrefs = NULL;
+    self->once = 0;
     PyObject_GC_Track(self);
     return (PyObject *)self;
+}
+
+void xctx_bound_is_called_once(PyObject *self)
+{
+    ((BoundObject *)self)->once = 1;
 }
 
 static PyObject *bound_descr_get(PyObject *self, PyObject *object, PyObject *type)
@@ -294,7 +302,9 @@ static PyObject *bound_descr_get(PyObject *self, PyObject *object, PyObject *typ
 
 static PyObject *bound_repr(PyObject *self)
 {
-    return PyUnicode_FromFormat("<xctx bound %R>", ((BoundObject *)self)->function);
+    PyObject *function = ((BoundObject *)self)->function;
+
+    return PyUnicode_FromFormat("<xctx bound %R>", function ? function : Py_None);
 }
 
 static PyObject *bound_get_function(PyObject *self, void *unused)
@@ -302,8 +312,7 @@ static PyObject *bound_get_function(PyObject *self, void *unused)
     PyObject *function = ((BoundObject *)self)->function;
 
     (void)unused;
-    Py_INCREF(function);
-    return function;
+    return Py_NewRef(function ? function : Py_None);
 }
 
 static PyObject *bound_get_snapshot(PyObject *self, void *unused)
@@ -374,20 +383,25 @@ PyTypeObject xctx_Bound_Type = {
 
 /* ---- functions for the Python part ---------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(bind_doc, "_bind(function, flags=-1, context=None)\n--\n\n"
-                       "The function, bound to a copy of the current context or of the given builtin one.");
+PyDoc_STRVAR(bind_doc, "_bind(function, flags=-1, context=None, once=False)\n--\n\n"
+                       "The function, bound to a copy of the current context or of the given builtin one.\n"
+                       "once: it will be called one time, which then needs no memory.");
 
 static PyObject *py_bind(PyObject *module, PyObject *args)
 {
-    PyObject *function, *context = Py_None;
+    PyObject *function, *context = Py_None, *bound;
     long flags = -1;
+    int once = 0;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "O|lO:_bind", &function, &flags, &context))
+    if (!PyArg_ParseTuple(args, "O|lOp:_bind", &function, &flags, &context, &once))
         return NULL;
     if (context != Py_None && !PyContext_CheckExact(context))
         return PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected");
-    return xctx_bound_new(function, context == Py_None ? NULL : context, flags);
+    bound = xctx_bound_new(function, context == Py_None ? NULL : context, flags);
+    if (bound && once)
+        xctx_bound_is_called_once(bound);
+    return bound;
 }
 
 PyDoc_STRVAR(copy_here_doc, "_copy_here(flags)\n--\n\n"

@@ -16,6 +16,10 @@ PyObject *xctx_origin_new(PyObject *snapshot);
 
 /* `function` bound to a copy of the builtin context `inner`, or, if that is NULL, to xctx_copy_here(flags). New. */
 PyObject *xctx_bound_new(PyObject *function, PyObject *inner, long flags);
+
+/* The call enters its own context, not a copy: a thread that is starting must not run out of memory before it has said
+   that it runs, for which start() waits. */
+void xctx_bound_is_called_once(PyObject *bound);
 extern PyTypeObject xctx_Bound_Type;
 
 /* Called by xctx_bound_init(). */

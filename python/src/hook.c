@@ -131,6 +131,7 @@ static PyObject *hook_start(HookObject *self, PyObject *const *args, size_t narg
     Py_DECREF(method);
     if (!bound)
         return NULL;
+    xctx_bound_is_called_once(bound);
     if (PyObject_GenericSetAttr(thread, bootstrap_name, bound)) {
         Py_DECREF(bound);
         return NULL;

@@ -158,7 +158,7 @@ class Thread(threading.Thread):
         given = self._xctx_given
         if given is None:
             # Everything that the thread does is in the context: also what reports its exceptions.
-            name, work = "_bootstrap", _bind(self._bootstrap)
+            name, work = "_bootstrap", _bind(self._bootstrap, _DEFAULT_CAPTURE, None, True)
         else:
             name, work = "run", functools.partial(_run_in, self, given, self.run)
         if name in self.__dict__:
