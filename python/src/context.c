@@ -195,6 +195,7 @@ enum what { KEYS, VALUES, ITEMS };
 typedef struct {
     PyObject_HEAD PyObject *items; /* the iterator that is used up now; NULL: none left */
     PyObject *native;              /* the one after it, if any */
+    Py_ssize_t length;             /* of the context when this was made: len() of builtin ones says that, too */
     enum what what;
 } IteratorObject;
 
@@ -202,7 +203,8 @@ static PyTypeObject Iterator_Type;
 
 static PyObject *iterate(ContextObject *self, enum what what)
 {
-    PyObject *list = xctx_native_items(self->inner);
+    Py_ssize_t length = context_length(self);
+    PyObject *list = length < 0 ? NULL : xctx_native_items(self->inner);
     if (!list && PyErr_Occurred())
         return NULL;
     PyObject *native = list ? PyObject_GetIter(list) : NULL;
@@ -220,6 +222,7 @@ static PyObject *iterate(ContextObject *self, enum what what)
     }
     iterator->items = items;
     iterator->native = native;
+    iterator->length = length;
     iterator->what = what;
     PyObject_GC_Track(iterator);
     return (PyObject *)iterator;
@@ -287,11 +290,19 @@ static void iterator_dealloc(IteratorObject *self)
     PyObject_GC_Del(self);
 }
 
+static Py_ssize_t iterator_length(IteratorObject *self)
+{
+    return self->length;
+}
+
+static PyMappingMethods iterator_as_mapping = {.mp_length = (lenfunc)iterator_length};
+
 static PyTypeObject Iterator_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx._context_iterator",
     .tp_basicsize = sizeof(IteratorObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_dealloc = (destructor)iterator_dealloc,
+    .tp_as_mapping = &iterator_as_mapping,
     .tp_traverse = (traverseproc)iterator_traverse,
     .tp_clear = (inquiry)iterator_clear,
     .tp_iter = PyObject_SelfIter,
@@ -370,7 +381,7 @@ static PyObject *context_get_captured(ContextObject *self, void *closure)
 {
     const char *name = closure;
     if (self->snapshot)
-        return PyObject_GetAttrString(self->snapshot, name);
+        return xctx_attribute(self->snapshot, name);
     if (strstr(name, "frames"))
         return PyTuple_New(0);
     Py_RETURN_NONE;

@@ -68,12 +68,18 @@ static PyObject *token_repr(TokenObject *self)
     return PyUnicode_FromFormat("<Token%s var=%R at %p>", self->used ? " used" : "", self->variable, (void *)self);
 }
 
+static PyObject *token_get_var(TokenObject *self, void *closure)
+{
+    (void)closure;
+    /* A finalizer may meet a token that the garbage collector has cleared. */
+    return Py_NewRef(self->variable ? (PyObject *)self->variable : Py_None);
+}
+
 static PyObject *token_get_old_value(TokenObject *self, void *closure)
 {
     (void)closure;
     if (self->old_value)
         return Py_NewRef(self->old_value);
-    /* A finalizer may meet a token that the garbage collector has cleared. */
     return self->inner ? PyObject_GetAttrString(self->inner, "old_value") : Py_NewRef(Py_None);
 }
 
@@ -88,17 +94,13 @@ static PyObject *token_exit(TokenObject *self, PyObject *const *arguments, Py_ss
     (void)arguments;
     if (count != 3)
         return PyErr_Format(PyExc_TypeError, "__exit__ expected 3 arguments, got %zd", count);
-    if (xctx_variable_reset(self->variable, (PyObject *)self))
+    if (self->variable && xctx_variable_reset(self->variable, (PyObject *)self))
         return NULL;
     Py_RETURN_NONE;
 }
 
-static PyMemberDef token_members[] = {
-    {"var", Py_T_OBJECT_EX, offsetof(TokenObject, variable), Py_READONLY, "The variable that was set."},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyGetSetDef token_attributes[] = {
+    {"var", (getter)token_get_var, NULL, "The variable that was set.", NULL},
     {"old_value", (getter)token_get_old_value, NULL, "The value before set(), or Token.MISSING.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -126,7 +128,6 @@ PyTypeObject xctx_Token_Type = {
     .tp_clear = (inquiry)token_clear,
     .tp_repr = (reprfunc)token_repr,
     .tp_hash = PyObject_HashNotImplemented,
-    .tp_members = token_members,
     .tp_getset = token_attributes,
     .tp_methods = token_methods,
 };

@@ -135,7 +135,9 @@ static PyObject *variable_new(PyTypeObject *type, PyObject *arguments, PyObject 
             goto failed;
         ((Holder *)self->holder)->variable = self;
     }
-    PyObject_GC_Track(self);
+    /* As the builtin ones: most are not in any cycle. */
+    if (self->native || !PyUnicode_CheckExact(name) || (default_value && PyObject_IS_GC(default_value)))
+        PyObject_GC_Track(self);
     return (PyObject *)self;
 
 failed:
@@ -240,11 +242,12 @@ int xctx_variable_reset(VariableObject *self, PyObject *object)
     /* Now: a value that goes may have a finalizer that comes here again. */
     token->used = 1;
     if (self->native ? xctx_native_reset(self, token) : PyContextVar_Reset(self->inner, token->inner)) {
-        /* The one reason left; the text is to tell of our token. It can be used where it belongs. */
-        if (PyErr_ExceptionMatches(PyExc_ValueError)) {
-            token->used = 0;
+        /* Whether the builtin token is used up: it may be when memory ran out. The texts are to tell of ours. */
+        token->used = !self->native && PyErr_ExceptionMatches(PyExc_RuntimeError);
+        if (token->used)
+            PyErr_Format(PyExc_RuntimeError, "%R has already been used once", token);
+        else if (PyErr_ExceptionMatches(PyExc_ValueError))
             PyErr_Format(PyExc_ValueError, "%R was created in a different Context", token);
-        }
         return -1;
     }
     return 0;
@@ -275,11 +278,12 @@ PyDoc_STRVAR(reset_doc, "reset($self, token, /)\n--\n\n"
                         "Reset the context variable.\n\n"
                         "The variable is reset to the value it had before the set() that created the token.");
 
-PyDoc_STRVAR(from_capsule_doc, "from_capsule($type, capsule, /, *, type, default=<none>)\n--\n\n"
-                               "Return the context variable for one that C code defined: an xctx_var, in a capsule "
-                               "with the name \"xctx_var\".\n\n"
-                               "`type` says what its values are in C, as for ContextVar(). It can be set from Python if "
-                               "it copies its values.");
+PyDoc_STRVAR(from_capsule_doc,
+             "from_capsule($type, capsule, /, *, type, default=<none>)\n--\n\n"
+             "Return the context variable for one that C code defined: an xctx_var, in a capsule "
+             "with the name \"xctx_var\".\n\n"
+             "`type` says what its values are in C, as for ContextVar(). It can be set from Python if "
+             "it copies its values.");
 
 static PyMethodDef variable_methods[] = {
     {"get", (PyCFunction)(void (*)(void))variable_get, METH_FASTCALL, get_doc},
@@ -293,7 +297,8 @@ static PyMethodDef variable_methods[] = {
 
 static PyGetSetDef variable_attributes[] = {
     {"capsule", (getter)xctx_native_capsule, NULL,
-     "The xctx_var of a variable with a type, for C code, in a capsule with the name \"xctx_var\"; None without a type.",
+     "The xctx_var of a variable with a type, for C code, in a capsule with the name \"xctx_var\"; None without a "
+     "type.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
