@@ -20,7 +20,7 @@ static PyObject *attribute_if_imported(const char *module_name, const char *name
 {
     PyObject *modules = xctx_is_finalizing() ? NULL : PyImport_GetModuleDict();
     PyObject *module = modules && PyDict_Check(modules) ? PyDict_GetItemString(modules, module_name) : NULL;
-    PyObject *value = module ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *value = module ? xctx_attribute(module, name) : NULL;
 
     if (!value)
         PyErr_Clear();
@@ -92,8 +92,10 @@ static PyObject *running_task(void)
 static PyObject *task_name(void)
 {
     PyObject *task = running_task();
-    PyObject *name = task && task != Py_None ? PyObject_CallMethod(task, "get_name", NULL) : NULL;
+    PyObject *get_name = task && task != Py_None ? xctx_attribute(task, "get_name") : NULL;
+    PyObject *name = get_name ? PyObject_CallNoArgs(get_name) : NULL;
 
+    Py_XDECREF(get_name);
     Py_XDECREF(task);
     return only_text(name);
 }

@@ -474,7 +474,7 @@ static PyObject *frame_code(PyObject *self, void *closure)
 
 static PyObject *frame_of_code(PyObject *self, void *closure)
 {
-    return PyObject_GetAttrString(record_of(self)->code, closure);
+    return xctx_attribute(record_of(self)->code, closure);
 }
 
 static PyObject *frame_lasti(PyObject *self, void *closure)

@@ -354,17 +354,16 @@ PyDoc_STRVAR(get_default_capture_doc, "get_default_capture($module, /)\n--\n\n"
 static PyObject *get_default_capture(PyObject *module, PyObject *ignored)
 {
     OptionsObject *options = xctx_options;
-    char what[64] = "";
+    char what[64];
+    int used = 0;
 
     (void)module;
     (void)ignored;
     for (unsigned i = 0; i < XCTX_CAPTURE_KINDS; i++) {
-        if (options->what & 1u << i) {
-            strcat(what, what[0] ? "," : "");
-            strcat(what, xctx_capture_names[i]);
-        }
+        if (options->what & 1u << i)
+            used += snprintf(what + used, sizeof(what) - (size_t)used, "%s%s", used ? "," : "", xctx_capture_names[i]);
     }
-    return Py_BuildValue("{s:s,s:i,s:i,s:n,s:O,s:s,s:n}", "what", what[0] ? what : "none", "max_frames",
+    return Py_BuildValue("{s:s,s:i,s:i,s:n,s:O,s:s,s:n}", "what", used ? what : "none", "max_frames",
                          options->max_frames, "depth", options->depth, "max_repr", options->max_repr, "redact",
                          options->redact ? options->redact : Py_None, "render", options->eager ? "eager" : "lazy",
                          "max_kept", options->max_kept);

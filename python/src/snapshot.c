@@ -305,6 +305,15 @@ static PyObject *snapshot_trimmed(PyObject *self, void *closure)
 
 /* ---- the native part ---- */
 
+PyObject *xctx_attribute(PyObject *object, const char *name)
+{
+    PyObject *interned = PyUnicode_InternFromString(name);
+    PyObject *value = interned ? PyObject_GetAttr(object, interned) : NULL;
+
+    Py_XDECREF(interned);
+    return value;
+}
+
 PyObject *xctx_report_function(const char *name)
 {
     if (xctx_is_finalizing()) {
@@ -312,7 +321,7 @@ PyObject *xctx_report_function(const char *name)
         return NULL;
     }
     PyObject *module = PyImport_ImportModule("xctx._report");
-    PyObject *function = module ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *function = module ? xctx_attribute(module, name) : NULL;
 
     Py_XDECREF(module);
     return function;
@@ -493,7 +502,7 @@ static PyObject *snapshot_repr(PyObject *self)
     if (record->frame_count == 0)
         return PyUnicode_FromFormat("<xctx.Snapshot of thread %lu>", record->thread_id);
     PyObject *frame = xctx_frame_new(record, 0);
-    PyObject *line = frame ? PyObject_GetAttrString(frame, "lineno") : NULL;
+    PyObject *line = frame ? xctx_attribute(frame, "lineno") : NULL;
     PyCodeObject *code = (PyCodeObject *)record->frames[0].code;
     PyObject *text =
         line ? PyUnicode_FromFormat("<xctx.Snapshot of %U at %U:%S>", code->co_name, code->co_filename, line) : NULL;

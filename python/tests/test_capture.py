@@ -1033,6 +1033,40 @@ def test_repr():
 # ---- memory ----
 
 
+def everything(thing):
+    password, values = "x", {"a": [1, {2}], "b": (thing, [])}
+    context = copy_context()
+    inner = context.run(copy_context)
+    snapshot = inner.snapshot
+    looked = [snapshot.captured, snapshot.time, snapshot.thread_state, snapshot.parent.frames, repr(snapshot)]
+    looked += [(frame.locals, frame.lineno, repr(frame), hash(frame)) for frame in inner.frames]
+    looked += [snapshot.format(native=False)]
+    thing.cycle = context, inner, snapshot, looked
+    try:
+        set_default_capture(redact=[1])
+    except TypeError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"redact": ["pass*"], "depth": 3}, {"redact": lambda name, value: False}, {"render": "eager"}, {"max_kept": 1}],
+    ids=["plain", "names", "callable", "eager", "trimmed"],
+)
+def test_nothing_is_lost(options):
+    count = getattr(sys, "gettotalrefcount", sys.getallocatedblocks)
+    set_default_capture(**options)
+    counts = []
+    for _ in range(8):
+        for _ in range(20):
+            everything(Thing())
+        gc.collect()
+        counts.append(count())
+    # The interpreter's own caches grow for a while; what is lost each time is lost in every round.
+    growths = [after - before for before, after in zip(counts, counts[1:])]
+    assert min(growths) < 20, growths
+
+
 def every_allocation_fails(call):
     """Calls with the first allocation failing, then the second, until it passes."""
     for start in range(1, 2000):
