@@ -248,6 +248,17 @@ def test_callbacks_know_where_they_were_passed_on(run):
     run(starter)
 
 
+@pytest.mark.skipif(not hasattr(asyncio, "to_thread"), reason="to_thread() is new in 3.9")
+def test_work_for_threads_knows_where_it_was_passed_on(run):
+    async def starter():
+        snapshot = await asyncio.to_thread(origin)
+        assert "to_thread" in names(snapshot) and "starter" in names(snapshot)
+        snapshot = await asyncio.get_running_loop().run_in_executor(None, origin)
+        assert "to_thread" not in names(snapshot) and "starter" in names(snapshot)
+
+    run(starter)
+
+
 def test_each_piece_of_work_has_its_own_origin_and_the_submitter_keeps_its(run):
     async def child():
         return origin()
