@@ -267,6 +267,28 @@ def test_a_hook_of_the_program_is_called_and_is_in_charge(which, tmp_path):
     assert text == "mine: ValueError('boom')\n"
 
 
+def test_what_is_left_of_a_hook_after_uninstall_adds_nothing(tmp_path):
+    text = run(
+        """
+        import sys, threading, xctx
+        xctx.install()
+        before_threads, before = threading.excepthook, sys.excepthook
+        threading.excepthook = lambda args: before_threads(args)
+        sys.excepthook = lambda *args: before(*args)
+        xctx.uninstall()
+        def work():
+            raise ValueError("boom")
+        thread = xctx.Thread(target=work)
+        thread.start()
+        thread.join()
+        xctx.bind(work)()
+        """,
+        tmp_path=tmp_path,
+        status=1,
+    )
+    assert text.count("ValueError: boom\n") == 2 and "submitted" not in text
+
+
 def test_nothing_is_added_where_nothing_is_known(tmp_path):
     text = run(
         """
