@@ -309,7 +309,7 @@ PyDoc_STRVAR(
     "render: 'lazy' keeps values and shows them as they are when a report is made; 'eager' calls repr() at the copy "
     "and\n"
     "    keeps the text alone.\n"
-    "max_kept: how many snapshots keep locals and native stacks at one time; the oldest give them back.");
+    "max_kept: how many snapshots keep locals, native stack and thread state at one time; the oldest give them back.");
 
 static PyObject *set_default_capture(PyObject *module, PyObject *args, PyObject *kwargs)
 {

@@ -97,11 +97,12 @@ enum {
 extern unsigned xctx_capture_default;   /* what copy_context() captures */
 PyObject *xctx_capture(unsigned flags); /* a Snapshot of the running thread; new */
 
-/* snapshot.c: an attribute by its name, which is interned: CPython's cache of methods keeps each name that it has not seen,
-   and PyObject_GetAttrString() makes a new one each time. New. */
+/* snapshot.c: an attribute by its name, which is interned: CPython's cache of methods keeps each name that it has not
+   seen, and PyObject_GetAttrString() makes a new one each time. New. */
 PyObject *xctx_attribute(PyObject *object, const char *name);
 
-/* snapshot.c: a function of xctx._report, imported when it is first needed; new. An ImportError if the interpreter ends. */
+/* snapshot.c: a function of xctx._report, imported when it is first needed; new. An ImportError if the interpreter
+   ends. */
 PyObject *xctx_report_function(const char *name);
 
 /*
