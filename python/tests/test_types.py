@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """ContextVar, Context and Token: what CPython's own tests leave out, and what xctx adds."""
+import collections.abc
 import contextvars
 import decimal
+import doctest
 import gc
 import os
 import subprocess
@@ -72,6 +74,10 @@ def test_captured_copy_shows_no_hidden_variable():
     with pytest.raises(KeyError):
         ours[hidden[0]]
     assert ours.get(hidden[0], 'none') == 'none'
+
+
+def test_context_is_a_mapping():
+    assert isinstance(xctx.Context(), collections.abc.Mapping)
 
 
 def test_copy_has_the_snapshot_of_the_original():
@@ -257,6 +263,30 @@ def everything_with_a_variable_gone():
 
 def test_nothing_leaks():
     assert not leaks(everything_once)
+
+
+# What people read.
+
+def test_examples_in_the_documentation_of_the_package():
+    assert doctest.testmod(xctx).attempted > 0 and doctest.testmod(xctx).failed == 0
+
+
+def test_everything_has_documentation():
+    for name in xctx.__all__:
+        thing = getattr(xctx, name)
+        assert thing.__doc__, name
+        for member in vars(thing) if isinstance(thing, type) and thing.__module__ == 'xctx' else ():
+            assert member.startswith('_') or member == 'MISSING' or getattr(thing, member).__doc__, (name, member)
+
+
+def test_stubs_say_what_there_is():
+    if subprocess.run([sys.executable, '-c', 'import mypy.stubtest']).returncode != 0:
+        pytest.skip('no mypy')
+    package = os.path.dirname(xctx.__file__)
+    done = subprocess.run([sys.executable, '-m', 'mypy.stubtest', 'xctx', '--ignore-missing-stub'], cwd=os.path.dirname(package),
+                          env=dict(os.environ, MYPYPATH=os.path.dirname(package)), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
 # Errors in the middle.
