@@ -285,9 +285,9 @@ PyObject *xctx_bound_new(PyObject *function, PyObject *inner, long flags)
     return (PyObject *)self;
 }
 
-void xctx_bound_is_called_once(PyObject *self)
+void xctx_bound_is_called_once(PyObject *bound)
 {
-    ((BoundObject *)self)->once = 1;
+    ((BoundObject *)bound)->once = 1;
 }
 
 static PyObject *bound_descr_get(PyObject *self, PyObject *object, PyObject *type)
@@ -477,38 +477,39 @@ static PyObject *describe_context(PyObject *current)
 static PyObject *py_thread_contexts(PyObject *module, PyObject *unused)
 {
     enum { THREADS_MOST = 4096 };
-    PyObject *contexts, *key, *pair, **found;
-    unsigned long *identifiers;
-    Py_ssize_t count = 0, i;
-    int error = 0;
+    struct {
+        unsigned long identifier;
+        PyObject *context;
+    } *found = PyMem_Calloc(THREADS_MOST, sizeof(*found));
+    PyObject *contexts;
+    Py_ssize_t count = 0;
+    int error;
 
     (void)module;
     (void)unused;
-    found = PyMem_Calloc(THREADS_MOST, sizeof *found);
-    identifiers = PyMem_Calloc(THREADS_MOST, sizeof *identifiers);
-    contexts = found && identifiers ? PyDict_New() : PyErr_NoMemory();
+    if (!found)
+        return PyErr_NoMemory();
+    contexts = PyDict_New();
+    error = !contexts;
 #ifndef Py_GIL_DISABLED
-    if (contexts) {
-        PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-
-        for (; state && count < THREADS_MOST; state = PyThreadState_Next(state), count++) {
-            identifiers[count] = state->thread_id;
-            found[count] = Py_XNewRef(state->context);
-        }
+    for (PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get()); state && count < THREADS_MOST;
+         state = PyThreadState_Next(state), count++) {
+        found[count].identifier = state->thread_id;
+        found[count].context = Py_XNewRef(state->context);
     }
 #endif
-    for (i = 0; i < count; i++) {
+    for (Py_ssize_t i = 0; i < count; i++) {
         if (!error) {
-            key = PyLong_FromUnsignedLong(identifiers[i]);
-            pair = key ? describe_context(found[i]) : NULL;
+            PyObject *key = PyLong_FromUnsignedLong(found[i].identifier);
+            PyObject *pair = key ? describe_context(found[i].context) : NULL;
+
             error = !pair || PyDict_SetItem(contexts, key, pair);
             Py_XDECREF(key);
             Py_XDECREF(pair);
         }
-        Py_XDECREF(found[i]);
+        Py_XDECREF(found[i].context);
     }
     PyMem_Free(found);
-    PyMem_Free(identifiers);
     if (error)
         Py_CLEAR(contexts);
     return contexts;

@@ -61,7 +61,7 @@ static PyObject *call_changed(PyObject *original, PyObject *const *args, size_t 
         else if (!(names = PySequence_Concat(kwnames, context_names)))
             return NULL;
     }
-    if (count + 2 > ARGUMENTS_ON_STACK && !(space = PyMem_Malloc(((size_t)count + 2) * sizeof *space))) {
+    if (count + 2 > ARGUMENTS_ON_STACK && !(space = PyMem_Malloc(((size_t)count + 2) * sizeof(void *)))) {
         PyErr_NoMemory();
         goto out;
     }
@@ -253,7 +253,7 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Osl|O:Hook", (char **)names, &original, &kind, &flags, &leave))
         return NULL;
-    while (number < HOOK_KINDS && strcmp(kinds[number], kind))
+    while (number < HOOK_KINDS && strcmp(kinds[number], kind) != 0)
         number++;
     if (number == HOOK_KINDS)
         return PyErr_Format(PyExc_ValueError, "there is no hook of the kind '%.50s'", kind);
