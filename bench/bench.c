@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,11 +99,11 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(bench_result *result, int rounds_wanted)
+static void measure(bench_result *result, int wanted)
 {
     static double ratios[MOST_ROUNDS];
     const bench_row *row = result->row;
-    int rounds = row->rounds == 1 ? 1 : rounds_wanted ? rounds_wanted : row->rounds ? row->rounds : ROUNDS;
+    int rounds = row->rounds == 1 ? 1 : wanted ? wanted : row->rounds ? row->rounds : ROUNDS;
     long n[2] = {0, 0};
     if (row->setup)
         row->setup(row);
@@ -125,6 +126,20 @@ static void measure(bench_result *result, int rounds_wanted)
     result->spread = (ratios[rounds * 3 / 4] - ratios[rounds / 4]) / 2 / result->ratio;
 }
 
+static int rounds_wanted; /* 0: as the row says */
+
+static void measure_rows(bench_result *of, int count)
+{
+    for (int i = 0; i < count; i++)
+        measure(&of[i], rounds_wanted);
+}
+
+static void count_rows(bench_result *of, int count)
+{
+    for (int i = 0; i < count; i++)
+        bench_count_row(of[i].row);
+}
+
 static void select_rows(const char *only)
 {
     for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
@@ -136,6 +151,62 @@ static void select_rows(const char *only)
                 results[result_count++] = (bench_result){.group = groups[g], .row = &rows[i], .instructions = {-1, -1}};
             }
     }
+}
+
+/*
+ * The rows of the Python package are measured by a process of their own, forked before anything is measured and begun
+ * when all else is: there variables have low numbers, as they have in most programs, and the threads of all other rows
+ * do not follow Python's contexts.
+ */
+static struct {
+    int first; /* of `results`; result_count: there are none */
+    pid_t process;
+    FILE *go, *done;
+} apart;
+
+static void begin_apart(void (*work)(bench_result *results, int count))
+{
+    int go[2], done[2];
+    while (apart.first < result_count && results[apart.first].group != &bench_python_package)
+        apart.first++;
+    if (apart.first == result_count)
+        return;
+    fflush(stdout);
+    bench_check(pipe(go) == 0 && pipe(done) == 0, "pipe");
+    bench_check((apart.process = fork()) >= 0, "fork");
+    if (apart.process == 0) {
+        char begin;
+        close(go[1]);
+        if (read(go[0], &begin, 1) != 1)
+            _exit(1); /* the other process has failed */
+        bench_python_start();
+        work(results + apart.first, result_count - apart.first);
+        FILE *file = fdopen(done[1], "w");
+        size_t count = (size_t)(result_count - apart.first);
+        bench_check(file && fwrite(results + apart.first, sizeof(results[0]), count, file) == count, "pipe");
+        bench_check(fclose(file) == 0, "pipe");
+        _exit(0);
+    }
+    close(go[0]);
+    close(done[1]);
+    apart.go = fdopen(go[1], "w");
+    apart.done = fdopen(done[0], "r");
+    bench_check(apart.go && apart.done, "fdopen");
+}
+
+static void end_apart(void)
+{
+    size_t count = (size_t)(result_count - apart.first);
+    int status;
+    if (count == 0)
+        return;
+    fputc(0, apart.go);
+    fclose(apart.go);
+    bench_check(fread(results + apart.first, sizeof(results[0]), count, apart.done) == count,
+                "the measurement of the Python package");
+    fclose(apart.done);
+    bench_check(waitpid(apart.process, &status, 0) == apart.process && status == 0,
+                "the measurement of the Python package");
 }
 
 static void print_head(const char *package)
@@ -174,14 +245,13 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0}};
     const char *only = NULL, *counts = NULL, *json = NULL, *package = NULL;
     bool strict = false, list = false, count = false;
-    int rounds = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'o':
             only = optarg;
             break;
         case 'r':
-            rounds = atoi(optarg);
+            rounds_wanted = atoi(optarg);
             break;
         case 'c':
             counts = optarg;
@@ -215,26 +285,32 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind < argc || rounds < 0 || rounds > MOST_ROUNDS) {
+    if (optind < argc || rounds_wanted < 0 || rounds_wanted > MOST_ROUNDS) {
         usage(stderr);
         return 2;
     }
 
     if (package)
         bench_package_use(package);
-    bench_python_start();
     select_rows(only);
-    if (list || count) {
-        bench_check(!count || bench_can_count(), "--count runs under valgrind --tool=callgrind only");
+    if (list) {
         for (int i = 0; i < result_count; i++)
-            list ? (void)puts(results[i].row->name) : bench_count_row(results[i].row);
+            puts(results[i].row->name);
+        return 0;
+    }
+    bench_check(!count || bench_can_count(), "--count runs under valgrind --tool=callgrind only");
+    begin_apart(count ? count_rows : measure_rows);
+    bench_python_start();
+    if (count) {
+        count_rows(results, apart.first);
+        end_apart();
         return 0;
     }
 
     print_head(package);
     fflush(stdout);
-    for (int i = 0; i < result_count; i++)
-        measure(&results[i], rounds);
+    measure_rows(results, apart.first);
+    end_apart();
     if (counts)
         bench_check(bench_counts_read(counts, results, result_count) == 0, counts);
     bench_table(results, result_count);

@@ -53,8 +53,7 @@ static const char *library_of(void *function)
 /* A libxctx of the package's own would have contexts of its own. */
 static void check_library(void)
 {
-    PyObject *module = PyImport_ImportModule("xctx._xctx");
-    PyObject *file = module ? PyObject_GetAttrString(module, "__file__") : NULL;
+    PyObject *module = import_module("xctx._xctx"), *file = PyObject_GetAttrString(module, "__file__");
     const char *path = file ? PyUnicode_AsUTF8(file) : NULL;
     check_python(path != NULL, "import xctx._xctx");
     void *handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
@@ -77,16 +76,22 @@ static void add_path(const char *folder)
     Py_DECREF(name);
 }
 
+static PyObject *import_module(const char *name)
+{
+    PyObject *module = PyImport_ImportModule(name);
+    check_python(module != NULL, "an import");
+    return module;
+}
+
 static void import(void)
 {
     if (loops)
         return;
     add_path(BENCH_FOLDER);
     add_path(package_folder);
-    modules[BENCH_OURS] = PyImport_ImportModule("xctx");
-    modules[BENCH_PEER] = PyImport_ImportModule("contextvars");
-    loops = PyImport_ImportModule("loops");
-    check_python(modules[BENCH_OURS] && modules[BENCH_PEER] && loops, "import of the package xctx and loops.py");
+    modules[BENCH_OURS] = import_module("xctx");
+    modules[BENCH_PEER] = import_module("contextvars");
+    loops = import_module("loops");
     check_python(xctx_python_import() == 0, "xctx_python_import");
     check_library();
 }
