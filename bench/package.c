@@ -50,6 +50,13 @@ static const char *library_of(void *function)
     return dladdr(function, &info) && info.dli_fname ? info.dli_fname : "?";
 }
 
+static PyObject *import_module(const char *name)
+{
+    PyObject *module = PyImport_ImportModule(name);
+    check_python(module != NULL, "an import");
+    return module;
+}
+
 /* A libxctx of the package's own would have contexts of its own. */
 static void check_library(void)
 {
@@ -74,13 +81,6 @@ static void add_path(const char *folder)
     PyObject *path = PySys_GetObject("path"), *name = PyUnicode_DecodeFSDefault(folder);
     check_python(path && name && PyList_Insert(path, 0, name) == 0, "sys.path");
     Py_DECREF(name);
-}
-
-static PyObject *import_module(const char *name)
-{
-    PyObject *module = PyImport_ImportModule(name);
-    check_python(module != NULL, "an import");
-    return module;
 }
 
 static void import(void)
