@@ -24,7 +24,7 @@ PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot)
     unsigned what = flags < 0 ? xctx_capture_default : (unsigned)flags;
 
     *ret_snapshot = NULL;
-    if (what && !(snapshot = xctx_capture(what)))
+    if (what && (xctx_arrive() || !(snapshot = xctx_capture(what))))
         return NULL;
     if (!(inner = xctx_inner_copy())) {
         Py_XDECREF(snapshot);
@@ -229,6 +229,8 @@ static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, siz
     context = self->once ? Py_NewRef(self->inner) : PyContext_Copy(self->inner);
     if (!context || PyContext_Enter(context))
         goto out;
+    if (xctx_follow_in_use)
+        xctx_follow_now();
     result = PyObject_Vectorcall(self->function, args, nargsf, kwnames);
     if (!result && self->snapshot)
         mark_raised(self->snapshot);
@@ -241,6 +243,8 @@ static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, siz
     } else if (PyContext_Exit(context)) {
         Py_CLEAR(result);
     }
+    if (xctx_follow_in_use)
+        xctx_follow_now();
 out:
     Py_XDECREF(context);
     Py_DECREF(self);

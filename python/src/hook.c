@@ -181,7 +181,7 @@ static PyObject *hook_origin(HookObject *self, PyObject *const *args, size_t nar
 
     if (self->flags == 0 || (which >= 0 && args[which] != Py_None))
         return PyObject_Vectorcall(self->original, args, nargsf, kwnames);
-    if (!(snapshot = xctx_capture(self->flags < 0 ? xctx_capture_default : (unsigned)self->flags)))
+    if (xctx_arrive() || !(snapshot = xctx_capture(self->flags < 0 ? xctx_capture_default : (unsigned)self->flags)))
         return NULL;
     if (!(token = PyContextVar_Set(xctx_origin_var, snapshot))) {
         Py_DECREF(snapshot);

@@ -316,6 +316,51 @@ def test_thread_starting_twice_or_failing_is_refused_as_ever(installed, monkeypa
         threading.Thread.start()
 
 
+@pytest.mark.parametrize("capture", ["stack", "none"])
+def test_native_variables_are_carried(capture):
+    number = xctx.ContextVar("number of test_install", type=int, default=0)
+    seen = []
+
+    def work():
+        seen.append(number.get())
+        number.set(-1)
+
+    xctx.install(capture=capture)
+    number.set(1)
+    run_thread(work)
+    number.set(2)
+    run_thread(work, xctx.Thread)
+    number.set(3)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work).result()
+        number.set(4)
+        executor.submit(work).result()
+    number.set(5)
+    bound = xctx.bind(work)
+    number.set(6)
+    bound()
+    bound()
+    assert seen == [1, 2, 3, 4, 5, 5] and number.get() == 6
+
+    async def task():
+        work()
+        await asyncio.sleep(0)
+        return number.get()
+
+    async def main():
+        loop = asyncio.get_event_loop()
+        found = await asyncio.gather(task(), task())
+        await loop.run_in_executor(None, work)
+        called = loop.create_future()
+        loop.call_soon(lambda: (work(), called.set_result(None)))
+        await called
+        return found
+
+    del seen[:]
+    assert asyncio.run(main()) == [-1, -1]
+    assert seen == [6] * 4 and number.get() == 6
+
+
 # ---- executors ----
 
 
