@@ -136,14 +136,14 @@ extern _Atomic int xctx_follow_unpublished; /* how often that was so, and is not
 
 /* follow.c: whether there are native contexts in this process at all: somebody has set a variable or entered one. */
 extern _Atomic _Bool xctx_follow_in_use;
-/* Then, after each switch of Context.run(): makes the native context current now, as it may have settings of the thread to
-   apply and put back. */
+/* Then, after each switch of Context.run(): makes the native context current now, as it may have settings of the thread
+   to apply and put back. */
 void xctx_follow_now(void);
 /* Then, for a copy of the current builtin context that nobody else knows yet: if C code has entered a native context
    within this one, has the copy carry that. 0 or -1. */
 int xctx_follow_copy(PyObject *inner);
-/* Then, for a builtin context that nobody else knows yet: has it carry an empty native one, rather than none: that would
-   be taken for a copy of the thread's own. 0 or -1. */
+/* Then, for a builtin context that nobody else knows yet: has it carry an empty native one, rather than none: that
+   would be taken for a copy of the thread's own. 0 or -1. */
 int xctx_follow_set_empty(PyObject *inner);
 
 static inline int xctx_arrive(void)
