@@ -463,7 +463,13 @@ static PyMappingMethods context_as_mapping = {
 PyDoc_STRVAR(context_doc, "Context()\n\n"
                           "A mapping of context variables to their values, as contextvars.Context, and what was "
                           "captured when it was copied.\n\n"
-                          "It shows the variables of xctx and those of contextvars.");
+                          "It shows the variables of xctx and those of contextvars.\n\n"
+                          ">>> import contextvars, xctx\n"
+                          ">>> color = contextvars.ContextVar('color')\n"
+                          ">>> context = xctx.Context()\n"
+                          ">>> token = context.run(color.set, 'red')\n"
+                          ">>> context[color], color.get(None)\n"
+                          "('red', None)");
 
 PyTypeObject xctx_Context_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx.Context",

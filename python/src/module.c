@@ -21,9 +21,18 @@ PyObject *xctx_hidden_create(const char *name)
     return variable;
 }
 
-PyDoc_STRVAR(copy_context_doc, "copy_context()\n--\n\n"
-                               "Return a copy of the current context.\n\n"
-                               "It holds what contextvars.copy_context() holds, and what set_default_capture() says.");
+PyDoc_STRVAR(copy_context_doc,
+             "copy_context()\n--\n\n"
+             "Return a copy of the current context.\n\n"
+             "It holds what contextvars.copy_context() holds, and what set_default_capture() says.\n\n"
+             ">>> import xctx\n"
+             ">>> user = xctx.ContextVar('user')\n"
+             ">>> def handle(number):\n"
+             "...     user.set('ada')\n"
+             "...     return xctx.copy_context()\n"
+             ">>> context = xctx.Context().run(handle, 17)\n"
+             ">>> context[user], context.frames[0].name, context.frames[0].locals\n"
+             "('ada', 'handle', {'number': 17})");
 
 static PyObject *copy_context(PyObject *module, PyObject *ignored)
 {

@@ -309,7 +309,14 @@ PyDoc_STRVAR(
     "render: 'lazy' keeps values and shows them as they are when a report is made; 'eager' calls repr() at the copy "
     "and\n"
     "    keeps the text alone.\n"
-    "max_kept: how many snapshots keep locals, native stack and thread state at one time; the oldest give them back.");
+    "max_kept: how many snapshots keep locals, native stack and thread state at one time; the oldest give them "
+    "back.\n\n"
+    ">>> import xctx\n"
+    ">>> before = xctx.get_default_capture()\n"
+    ">>> xctx.set_default_capture('stack', max_frames=10)\n"
+    ">>> xctx.copy_context().snapshot.captured\n"
+    "('stack',)\n"
+    ">>> xctx.set_default_capture(**before)");
 
 static PyObject *set_default_capture(PyObject *module, PyObject *args, PyObject *kwargs)
 {

@@ -312,7 +312,14 @@ PyDoc_STRVAR(variable_doc, "ContextVar(name, *, default=<none>, type=None)\n\n"
                            "A context variable: as contextvars.ContextVar, whatever carries that carries this.\n\n"
                            "With a type (str, bytes, int, float, bool, object) its values are held by libxctx, where C "
                            "code reads them without\n"
-                           "the GIL.");
+                           "the GIL.\n\n"
+                           ">>> import xctx\n"
+                           ">>> user = xctx.ContextVar('user', default='nobody')\n"
+                           ">>> with user.set('ada'):\n"
+                           "...     user.get()\n"
+                           "'ada'\n"
+                           ">>> user.get()\n"
+                           "'nobody'");
 
 PyTypeObject xctx_Variable_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx.ContextVar",

@@ -309,6 +309,14 @@ def install(*, capture="stack", locals=False):
 
     Not reached are threads started by _thread.start_new_thread() or by C code, work for multiprocessing.pool.ThreadPool
     and for processes, and asyncio.Task() called directly. For such work there is bind().
+
+    >>> import concurrent.futures, xctx
+    >>> user = xctx.ContextVar('user', default='nobody')
+    >>> xctx.install()
+    >>> with concurrent.futures.ThreadPoolExecutor() as pool, user.set('ada'):
+    ...     pool.submit(user.get).result()
+    'ada'
+    >>> xctx.uninstall()
     """
     global _current
     flags = parse_capture(capture, locals)

@@ -143,6 +143,15 @@ class Thread(threading.Thread):
 
     As in CPython 3.14: without the argument context, that is a copy of the context in which start() is called. A
     context that is given is entered itself, not copied: what the thread sets is in it afterwards.
+
+    >>> import xctx
+    >>> user = xctx.ContextVar('user')
+    >>> context = xctx.Context()
+    >>> thread = xctx.Thread(target=user.set, args=('ada',), context=context)
+    >>> thread.start()
+    >>> thread.join()
+    >>> context[user]
+    'ada'
     """
 
     _xctx_given = None
@@ -179,6 +188,12 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
 
     submit() and map() copy the current context for each piece of work. The initializer, if there is one, runs in copies
     of the context in which the executor was made, which it keeps. Threads without work hold no context.
+
+    >>> import xctx
+    >>> user = xctx.ContextVar('user', default='nobody')
+    >>> with xctx.ThreadPoolExecutor() as pool, user.set('ada'):
+    ...     pool.submit(user.get).result()
+    'ada'
     """
 
     def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=(), **others):

@@ -163,6 +163,14 @@ def format_exception(exception=None, *, limit=None, chain=True):
     Returns a list of strings that each end with a newline. It tells more than traceback.format_exception() if the
     exception was raised in work that xctx carried (bind(), Thread, ThreadPoolExecutor, install()), and if what was
     captured there has frames.
+
+    >>> import xctx
+    >>> try:
+    ...     xctx.bind(int)('no number')
+    ... except ValueError as error:
+    ...     text = ''.join(xctx.format_exception(error))
+    >>> 'The work was submitted by thread' in text
+    True
     """
     if exception is None:
         exception = sys.exc_info()[1]
