@@ -233,3 +233,25 @@ def test_a_forked_child_dumps_itself():
 
 def test_the_program_ends_with_signals_registered():
     assert run("import xctx; xctx.register_dump(); print('end')") == "end\n"
+
+
+@pytest.mark.parametrize("redact", [["*password*", "request_id"], lambda name, value: name in ("password", "request_id")])
+def test_secrets_are_not_in_dumps(redact):
+    before = xctx.get_default_capture()
+
+    def submits(password):
+        return xctx.copy_context()
+
+    def body():
+        ours.set("-".join(["s", "4711"]))
+        file = io.StringIO()
+        submits("".join(["ge", "heim"])).run(xctx.dump, file)
+        return file.getvalue()
+
+    xctx.set_default_capture("locals", redact=redact)
+    try:
+        text = contextvars.copy_context().run(body)
+    finally:
+        xctx.set_default_capture(**before)
+    assert "s-4711" not in text and "geheim" not in text
+    assert "request_id = <redacted>" in text and "password = <redacted>" in text

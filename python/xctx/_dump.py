@@ -14,7 +14,7 @@ import sys
 import threading
 
 from xctx import _tracebacks
-from xctx._xctx import _thread_contexts, _wake_on_signal
+from xctx._xctx import _options, _thread_contexts, _wake_on_signal, get_default_capture
 
 __all__ = ["dump", "register_dump", "unregister_dump"]
 
@@ -36,6 +36,8 @@ class _Repr(reprlib.Repr):
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 10
 
     def repr1(self, x, level):
+        if type(x).__module__ == "xctx" and type(x).__name__ == "_Marker":
+            return repr(x)  # in place of a local variable that is secret or gone
         if type(x) not in self.known:
             return object.__repr__(x)
         if type(x) in (set, frozenset):  # which reprlib sorts, and so compares
@@ -92,13 +94,19 @@ def _describe_thread(identifier, frames, context, origin, note):
     return lines
 
 
+def _secrets():
+    """Whether a variable of that name is secret. A function of the program that says so is not called: then all are."""
+    return (lambda name: True) if callable(get_default_capture()["redact"]) else _options().redacts
+
+
 def _describe_variables(context):
+    is_secret = _secrets()
     lines = []
     for count, (variable, value) in enumerate(context.items()):
         if count == VARIABLES_MOST:
             lines.append("  ...\n")
             break
-        lines.append("  %s = %s\n" % (variable.name, _show(value)))
+        lines.append("  %s = %s\n" % (variable.name, "<redacted>" if is_secret(variable.name) else _show(value)))
     return lines
 
 
@@ -108,6 +116,8 @@ def dump(file=None):
     For each thread: its Python stack, the variables of its current context, and where its work was submitted, where
     that was submitted that submitted it, and so on. Other threads go on meanwhile, so the stacks are of nearly the
     same moment. Values are shown without calling the program's code: of types that are not builtin, only their names.
+    What set_default_capture(redact=...) says is secret is not shown; if that is a function, which a dump does not call,
+    no context variable's value is.
     """
     file = sys.stderr if file is None else file
     if file is None:
