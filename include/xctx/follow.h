@@ -18,6 +18,7 @@
 #ifndef XCTX_FOLLOW_H
 #define XCTX_FOLLOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,9 @@ XCTX_API int xctx_follow_threads(int (*ask)(void));
 /** @cond internal */
 /* Takes a variable out of the current context: for runtimes whose tokens are their own. 0, -EINVAL or -ENOMEM. */
 XCTX_API int xctx__var_unset(xctx_var *var);
+
+/* Whether entering a context applies something: for runtimes that then follow their switches at once. */
+XCTX_API bool xctx__is_hooked(const xctx_context *context);
 /** @endcond */
 
 XCTX_END

@@ -229,7 +229,7 @@ static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, siz
     context = self->once ? Py_NewRef(self->inner) : PyContext_Copy(self->inner);
     if (!context || PyContext_Enter(context))
         goto out;
-    if (xctx_follow_in_use)
+    if (__builtin_expect(xctx_follow_hooked, 0))
         xctx_follow_now();
     result = PyObject_Vectorcall(self->function, args, nargsf, kwnames);
     if (!result && self->snapshot)
@@ -243,7 +243,7 @@ static PyObject *bound_vectorcall(PyObject *callable, PyObject *const *args, siz
     } else if (PyContext_Exit(context)) {
         Py_CLEAR(result);
     }
-    if (xctx_follow_in_use)
+    if (__builtin_expect(xctx_follow_hooked, 0))
         xctx_follow_now();
 out:
     Py_XDECREF(context);

@@ -108,13 +108,13 @@ static PyObject *context_run(ContextObject *self, PyObject *const *arguments, Py
             PyErr_Format(PyExc_RuntimeError, "cannot enter context: %R is already entered", self);
         return NULL;
     }
-    if (xctx_follow_in_use)
+    if (__builtin_expect(xctx_follow_hooked, 0))
         xctx_follow_now();
     /* The caller's array need not have room before the first. */
     PyObject *result = PyObject_Vectorcall(arguments[0], arguments + 1, (size_t)(count - 1), names);
     if (PyContext_Exit(self->inner))
         Py_CLEAR(result);
-    if (xctx_follow_in_use)
+    if (__builtin_expect(xctx_follow_hooked, 0))
         xctx_follow_now();
     return result;
 }

@@ -22,10 +22,6 @@
 #include "hamt.h"
 #include "native.h"
 
-#if PY_VERSION_HEX >= 0x03080000 && PY_VERSION_HEX < 0x030f0000
-#define SWITCHES(state) ((state)->context_ver)
-#endif
-
 /* What a State holds. Never changed but for `waiting`. */
 struct core {
     _Atomic long refs;
@@ -68,7 +64,7 @@ struct thread {
 
 PyObject *xctx_state_var;
 _Atomic int xctx_follow_unpublished;
-_Atomic bool xctx_follow_in_use;
+_Atomic bool xctx_follow_in_use, xctx_follow_hooked, xctx_follow_entered;
 
 static Py_hash_t state_var_hash;
 static int watcher;
@@ -132,6 +128,8 @@ static PyObject *state_create(xctx_context *context)
     core->context = context;
     self->core = core;
     atomic_store_explicit(&xctx_follow_in_use, true, memory_order_relaxed);
+    if (xctx__is_hooked(context))
+        atomic_store_explicit(&xctx_follow_hooked, true, memory_order_relaxed);
     return (PyObject *)self;
 }
 
@@ -286,7 +284,7 @@ static int register_thread(struct thread *thread)
     if (!error) {
         PyCapsule_SetDestructor(capsule, thread_end);
         thread->registered = true;
-        thread->follow.version = &SWITCHES(thread->state);
+        thread->follow.version = &thread->state->context_ver;
     }
     Py_XDECREF(capsule);
     return error;
@@ -327,6 +325,8 @@ static int switched(void *user)
     if (is_base(builtin)) {
         core_unref(thread->base);
         thread->base = core_ref(core);
+        if (!core && xctx_current())
+            atomic_store_explicit(&xctx_follow_entered, true, memory_order_relaxed); /* or set variables */
         return 0;
     }
     if (thread->count > 0 && thread->levels[thread->count - 1].builtin == builtin)
@@ -510,7 +510,7 @@ static void note_use(xctx_context *current, void *unused)
     (void)unused;
     if (!current || entering)
         return;
-    atomic_store(&xctx_follow_in_use, true);
+    atomic_store(&xctx_follow_entered, true);
     (void)xctx_unwatch(watcher);
 }
 
@@ -570,7 +570,7 @@ int xctx_follow_init(void)
         return -1;
     }
     if (!asked && (watcher = xctx_watch(note_use, NULL)) < 0)
-        atomic_store(&xctx_follow_in_use, true); /* no watcher to be had: take it for granted */
+        atomic_store(&xctx_follow_entered, true); /* no watcher to be had: take it for granted */
     asked = true;
     return xctx_follow_thread();
 }

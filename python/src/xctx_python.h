@@ -134,17 +134,20 @@ extern _Atomic _Bool xctx_carry_in_use; /* some thread has done so */
 int xctx_follow_thread(void);
 extern _Atomic int xctx_follow_unpublished; /* how often that was so, and is not published */
 
-/* follow.c: whether there are native contexts in this process at all: somebody has set a variable or entered one. */
+/* follow.c: whether somebody has set a native variable. Then, for a builtin context that nobody else knows yet: has it
+   carry an empty native one, rather than none: that would be taken for a copy of the thread's own. 0 or -1. */
 extern _Atomic _Bool xctx_follow_in_use;
-/* Then, after each switch of Context.run(): makes the native context current now, as it may have settings of the thread
-   to apply and put back. */
-void xctx_follow_now(void);
-/* Then, for a copy of the current builtin context that nobody else knows yet: if C code has entered a native context
-   within this one, has the copy carry that. 0 or -1. */
-int xctx_follow_copy(PyObject *inner);
-/* Then, for a builtin context that nobody else knows yet: has it carry an empty native one, rather than none: that
-   would be taken for a copy of the thread's own. 0 or -1. */
 int xctx_follow_set_empty(PyObject *inner);
+
+/* Whether some context carries settings of the thread, to be applied and put back. Then, after each switch of
+   Context.run(): makes the native context current now, rather than when somebody asks for it. */
+extern _Atomic _Bool xctx_follow_hooked;
+void xctx_follow_now(void);
+
+/* Whether C code has entered a native context itself. Then, for a copy of the current builtin context that nobody else
+   knows yet: if that was within the current one, has the copy carry it. 0 or -1. */
+extern _Atomic _Bool xctx_follow_entered;
+int xctx_follow_copy(PyObject *inner);
 
 static inline int xctx_arrive(void)
 {
@@ -160,7 +163,7 @@ static inline PyObject *xctx_inner_copy(void)
 {
     PyObject *inner = xctx_arrive() ? NULL : PyContext_CopyCurrent();
 
-    if (inner && __builtin_expect(xctx_follow_in_use, 0) && xctx_follow_copy(inner))
+    if (inner && __builtin_expect(xctx_follow_entered, 0) && xctx_follow_copy(inner))
         Py_CLEAR(inner);
     return inner;
 }

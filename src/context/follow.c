@@ -93,6 +93,11 @@ static void end(struct slot *slot)
     xctx__slot_show(slot);
 }
 
+bool xctx__is_hooked(const xctx_context *context)
+{
+    return context->root->flags & MAP_HOOKED;
+}
+
 int xctx_unfollow(void)
 {
     struct slot *slot = &xctx__slot;
