@@ -12,7 +12,10 @@ static xctx_context *native_context(PyObject *context)
     }
     if (xctx_carry_adopt(PyThreadState_Get()) || xctx_follow_thread())
         return NULL;
-    builtin = context ? PyContext_Copy(((ContextObject *)context)->inner) : PyContext_CopyCurrent();
+    PyObject *inner = context ? xctx_context_inner((ContextObject *)context) : NULL;
+    if (context && !inner)
+        return NULL;
+    builtin = context ? PyContext_Copy(inner) : PyContext_CopyCurrent();
     if (!builtin)
         return NULL;
     xctx_context *state = xctx_state_context(builtin);

@@ -4,42 +4,73 @@
  * it was copied.
  *
  * What a context shows: first what the builtin one holds, without the hidden variables, then native variables.
+ *
+ * A copy takes the builtin context's map, which is never changed once it is made, and makes a builtin context of its
+ * own when it is first entered or looked into. Most copies are kept for a while and entered once, if ever: making two
+ * objects for each takes half as long again as one.
  */
-#include "xctx_python.h"
+#include "hamt.h"
 
 enum { FREE_MAX = 64 };
 static ContextObject *free_contexts[FREE_MAX];
 static int free_count;
 
-PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot)
+/* One of both is NULL; takes them, also on failure. */
+static inline PyObject *create(PyObject *inner, PyObject *map, PyObject *snapshot)
 {
     ContextObject *self;
-    if (!inner)
-        return NULL;
     if (__builtin_expect(free_count > 0, 1)) {
         self = free_contexts[--free_count];
         xctx_revive((PyObject *)self);
     } else if (!(self = PyObject_GC_New(ContextObject, &xctx_Context_Type))) {
-        Py_DECREF(inner);
+        Py_XDECREF(inner);
+        Py_XDECREF(map);
         return NULL;
     }
     self->inner = inner;
+    self->map = map;
     self->snapshot = Py_XNewRef(snapshot);
     self->weakrefs = NULL;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
+PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot)
+{
+    return inner ? create(inner, NULL, snapshot) : NULL;
+}
+
+PyObject *xctx_context_inner(ContextObject *self)
+{
+    if (__builtin_expect(!self->inner, 0)) {
+        PyObject *inner = PyContext_New();
+        if (!inner)
+            return NULL;
+        /* Making it may have run the garbage collector, which may have come here. */
+        if (self->inner) {
+            Py_DECREF(inner);
+        } else {
+            if (self->map)
+                xctx_hamt_set_map(inner, self->map);
+            self->map = NULL;
+            self->inner = inner;
+        }
+    }
+    return self->inner;
+}
+
 static int context_traverse(ContextObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->inner);
+    Py_VISIT(self->map);
     Py_VISIT(self->snapshot);
     return 0;
 }
 
-/* The inner context stays, and is cleared itself: a finalizer may meet this object. */
+/* The inner context stays, and is cleared itself: a finalizer may meet this object. Without a map it is empty. */
 static int context_clear(ContextObject *self)
 {
+    Py_CLEAR(self->map);
     Py_CLEAR(self->snapshot);
     return 0;
 }
@@ -51,6 +82,7 @@ static void context_dealloc(ContextObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     Py_CLEAR(self->snapshot);
     Py_CLEAR(self->inner);
+    Py_CLEAR(self->map);
     if (free_count < FREE_MAX)
         free_contexts[free_count++] = self;
     else
@@ -70,10 +102,22 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
     return xctx_context_wrap(inner, NULL);
 }
 
+/* A copy of the current context, without a capture. */
+static PyObject *copy_current(void)
+{
+    if (__builtin_expect(xctx_follow_in_use || !xctx_hamt_works(), 0))
+        return xctx_context_wrap(xctx_inner_copy(), NULL);
+    if (xctx_arrive())
+        return NULL;
+    PyObject *current = PyThreadState_Get()->context;
+    return current ? create(NULL, Py_NewRef(xctx_hamt_map(current)), NULL)
+                   : xctx_context_wrap(PyContext_CopyCurrent(), NULL);
+}
+
 PyObject *xctx_context_copy_with(unsigned flags)
 {
     if (!flags)
-        return xctx_context_wrap(xctx_inner_copy(), NULL);
+        return copy_current();
     PyObject *snapshot = xctx_arrive() ? NULL : xctx_capture(flags);
     PyObject *inner = snapshot ? xctx_inner_copy() : NULL;
     if (inner) {
@@ -92,7 +136,9 @@ PyObject *xctx_context_copy_with(unsigned flags)
 static PyObject *context_copy(ContextObject *self, PyObject *ignored)
 {
     (void)ignored;
-    return xctx_context_wrap(PyContext_Copy(self->inner), self->snapshot);
+    if (!xctx_hamt_works())
+        return xctx_context_wrap(PyContext_Copy(self->inner), self->snapshot);
+    return create(NULL, Py_XNewRef(self->inner ? xctx_hamt_map(self->inner) : self->map), self->snapshot);
 }
 
 /* Running. */
@@ -103,7 +149,10 @@ static PyObject *context_run(ContextObject *self, PyObject *const *arguments, Py
         PyErr_SetString(PyExc_TypeError, "run() missing 1 required positional argument");
         return NULL;
     }
-    if (PyContext_Enter(self->inner)) {
+    PyObject *inner = xctx_context_inner(self);
+    if (!inner)
+        return NULL;
+    if (PyContext_Enter(inner)) {
         if (PyErr_ExceptionMatches(PyExc_RuntimeError))
             PyErr_Format(PyExc_RuntimeError, "cannot enter context: %R is already entered", self);
         return NULL;
@@ -112,7 +161,7 @@ static PyObject *context_run(ContextObject *self, PyObject *const *arguments, Py
         xctx_follow_now();
     /* The caller's array need not have room before the first. */
     PyObject *result = PyObject_Vectorcall(arguments[0], arguments + 1, (size_t)(count - 1), names);
-    if (PyContext_Exit(self->inner))
+    if (PyContext_Exit(inner))
         Py_CLEAR(result);
     if (__builtin_expect(xctx_follow_hooked, 0))
         xctx_follow_now();
@@ -124,10 +173,13 @@ static PyObject *context_run(ContextObject *self, PyObject *const *arguments, Py
 /* Finds a key's value: 1 found, 0 not, -1 with an exception: not a key. */
 static int lookup(ContextObject *self, PyObject *key, PyObject **ret_value)
 {
+    PyObject *inner = xctx_context_inner(self);
+    if (!inner)
+        return -1;
     if (VariableObject_Check(key)) {
         VariableObject *variable = (VariableObject *)key;
         if (variable->native)
-            return xctx_native_lookup(self->inner, variable, ret_value);
+            return xctx_native_lookup(inner, variable, ret_value);
         key = variable->inner;
     } else if (!PyContextVar_CheckExact(key)) {
         PyErr_Format(PyExc_TypeError, "a ContextVar key was expected, got %R", key);
@@ -135,8 +187,8 @@ static int lookup(ContextObject *self, PyObject *key, PyObject **ret_value)
     }
     if (xctx_is_hidden(key))
         return 0;
-    int found = PySequence_Contains(self->inner, key);
-    if (found == 1 && !(*ret_value = PyObject_GetItem(self->inner, key)))
+    int found = PySequence_Contains(inner, key);
+    if (found == 1 && !(*ret_value = PyObject_GetItem(inner, key)))
         return -1;
     return found;
 }
@@ -173,14 +225,15 @@ static PyObject *context_get(ContextObject *self, PyObject *const *arguments, Py
 
 static Py_ssize_t context_length(ContextObject *self)
 {
-    Py_ssize_t length = PyObject_Size(self->inner);
+    PyObject *inner = xctx_context_inner(self);
+    Py_ssize_t length = inner ? PyObject_Size(inner) : -1;
     for (int i = 0; i < xctx_hidden_count && length >= 0; i++) {
-        int found = PySequence_Contains(self->inner, xctx_hidden[i]);
+        int found = PySequence_Contains(inner, xctx_hidden[i]);
         length = found < 0 ? -1 : length - found;
     }
     if (length < 0)
         return -1;
-    PyObject *native = xctx_native_items(self->inner);
+    PyObject *native = xctx_native_items(inner);
     if (!native)
         return PyErr_Occurred() ? -1 : length;
     length += PyList_GET_SIZE(native);
@@ -204,14 +257,15 @@ static PyTypeObject Iterator_Type;
 static PyObject *iterate(ContextObject *self, enum what what)
 {
     Py_ssize_t length = context_length(self);
-    PyObject *list = length < 0 ? NULL : xctx_native_items(self->inner);
+    PyObject *inner = length < 0 ? NULL : xctx_context_inner(self);
+    PyObject *list = inner ? xctx_native_items(inner) : NULL;
     if (!list && PyErr_Occurred())
         return NULL;
     PyObject *native = list ? PyObject_GetIter(list) : NULL;
     Py_XDECREF(list);
     if (list && !native)
         return NULL;
-    PyObject *items = PyObject_CallMethod(self->inner, "items", NULL);
+    PyObject *items = PyObject_CallMethod(inner, "items", NULL);
     IteratorObject *iterator = NULL;
     if (items)
         iterator = PyObject_GC_New(IteratorObject, &Iterator_Type);

@@ -27,7 +27,8 @@ typedef struct VariableObject {
 
 /* A Context. */
 typedef struct ContextObject {
-    PyObject_HEAD PyObject *inner; /* the contextvars.Context */
+    PyObject_HEAD PyObject *inner; /* the contextvars.Context; NULL: not made yet, see xctx_context_inner() */
+    PyObject *map;                 /* what `inner` will hold; NULL: it is made */
     PyObject *snapshot;            /* what was captured when it was copied; NULL: nothing */
     PyObject *weakrefs;
 } ContextObject;
@@ -84,6 +85,7 @@ TokenObject *xctx_token_create(VariableObject *variable);
 
 /* context.c. */
 PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot); /* takes `inner`, also on failure; new */
+PyObject *xctx_context_inner(ContextObject *self);                /* its builtin context, borrowed */
 PyObject *xctx_context_copy_with(unsigned flags);                 /* copy_context() that captures; new */
 
 /* capture.c. Bits of what is captured at a copy. */
