@@ -105,7 +105,7 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
 /* A copy of the current context, without a capture. */
 static PyObject *copy_current(void)
 {
-    if (__builtin_expect(xctx_follow_in_use || !xctx_hamt_works(), 0))
+    if (__builtin_expect(xctx_follow_entered || !xctx_hamt_works(), 0))
         return xctx_context_wrap(xctx_inner_copy(), NULL);
     if (xctx_arrive())
         return NULL;
