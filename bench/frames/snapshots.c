@@ -23,6 +23,7 @@ static int depth;    /* of the recursion that makes them */
 static size_t bytes; /* of stack */
 static int (*unwind_backtrace)(void **, int);
 static int (*libc_backtrace)(void **, int);
+static int (*absl_stack_trace)(void **, int, int);
 
 /* Runs `loop` below some calls of itself. */
 static __attribute__((noinline)) void descend(int left, bench_loop *loop, long n)
@@ -123,6 +124,12 @@ BELOW(use_libunwind, {
     bench_use(addresses);
 })
 
+BELOW(use_absl, {
+    void *addresses[ADDRESSES_MOST];
+    bench_check(absl_stack_trace(addresses, frames, 0) == frames, "absl::GetStackTrace");
+    bench_use(addresses);
+})
+
 /* Apart, since compilers are careful around what can return twice. */
 static __attribute__((noinline)) void get_context(ucontext_t *context)
 {
@@ -176,22 +183,26 @@ static void close_stack(const bench_row *row)
     scene_close(NULL);
 }
 
-/* backtrace() must be libc's, and libunwind is there or not. */
+/* backtrace() must be libc's; libunwind and Abseil, as Debian 12 names it, are there or not. */
 static void find_peers(void)
 {
     Dl_info info;
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_LOCAL),
-         *unwind = dlopen("libunwind.so.8", RTLD_LAZY | RTLD_LOCAL);
+         *unwind = dlopen("libunwind.so.8", RTLD_LAZY | RTLD_LOCAL),
+         *absl = dlopen("libabsl_stacktrace.so.20220623", RTLD_LAZY | RTLD_LOCAL);
     bench_check(libc != NULL, "libc.so.6");
     *(void **)&libc_backtrace = dlsym(libc, "backtrace");
     bench_check(libc_backtrace && dladdr(*(void **)&libc_backtrace, &info) && strstr(info.dli_fname, "libc.so"),
                 "libc's backtrace()");
     if (unwind)
         *(void **)&unwind_backtrace = dlsym(unwind, "unw_backtrace");
+    if (absl)
+        *(void **)&absl_stack_trace = dlsym(absl, "_ZN4absl7debian313GetStackTraceEPPvii");
 }
 
 #define LIBC "glibc's backtrace()"
 #define LIBUNWIND "libunwind's unw_backtrace()"
+#define ABSL "absl::GetStackTrace()"
 #define GETCONTEXT "getcontext() and memcpy()"
 #define ROW(name_, ours_, peer_, peer_name_, frames_, bytes_, ...)                                                     \
     {                                                                                                                  \
@@ -209,6 +220,8 @@ static const bench_row *rows(int *ret_count)
         ROW("16 addresses, fill + reset", fill_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 0.20),
         ROW("64 addresses, fill + reset", fill_addresses, use_libunwind, LIBUNWIND, 64, 0, .must = 0.20),
         ROW("16 addresses, take + unref", take_addresses, use_libunwind, LIBUNWIND, 16, 0, .must = 0.20),
+        ROW("backtrace, 16 and Abseil", use_backtrace, use_absl, ABSL, 16, 0, ),
+        ROW("backtrace, 64 and Abseil", use_backtrace, use_absl, ABSL, 64, 0, ),
         ROW("registers, fill + reset", fill_registers, use_getcontext, "getcontext()", 16, 0, .must = 1.0),
         ROW("+ stack, 4 KiB, fill + reset", fill_bytes, use_getcontext_and_memcpy, GETCONTEXT, 16, 4096,
             .must_value = 80),
@@ -224,10 +237,13 @@ static const bench_row *rows(int *ret_count)
     find_peers();
     *ret_count = 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (unwind_backtrace || rows[i].run[BENCH_PEER] != use_libunwind)
+        if ((unwind_backtrace || rows[i].run[BENCH_PEER] != use_libunwind) &&
+            (absl_stack_trace || rows[i].run[BENCH_PEER] != use_absl))
             filled[(*ret_count)++] = rows[i];
     if (!unwind_backtrace)
         fputs("bench: no rows against libunwind: libunwind.so.8 is not there\n", stderr);
+    if (!absl_stack_trace)
+        fputs("bench: no rows against Abseil: libabsl_stacktrace.so.20220623 is not there\n", stderr);
     return filled;
 }
 
