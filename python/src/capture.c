@@ -117,7 +117,7 @@ static int capture_native(RecordObject *record, unsigned flags)
     return 0;
 }
 
-static int fill(RecordObject *record, unsigned flags)
+static int fill(RecordObject *record, const struct extent *measured, unsigned flags)
 {
     struct timespec now;
 
@@ -126,7 +126,7 @@ static int fill(RecordObject *record, unsigned flags)
     record->thread_id = PyThread_get_thread_ident();
     clock_gettime(CLOCK_REALTIME, &now);
     record->time = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-    if (xctx_frames_copy(PyThreadState_Get(), record, flags) || capture_native(record, flags))
+    if (xctx_frames_copy(PyThreadState_Get(), record, measured, flags) || capture_native(record, flags))
         return -1;
     record->thread_name = thread_name(record->thread_id);
     record->task_name = task_name();
@@ -154,7 +154,7 @@ PyObject *xctx_capture(unsigned flags)
         return NULL;
     xctx_frames_measure(PyThreadState_Get(), flags, xctx_options->max_frames, &extent);
     RecordObject *record = xctx_record_new(&extent);
-    if (record && !fill(record, flags)) {
+    if (record && !fill(record, &extent, flags)) {
         PyObject_GC_Track(record);
         snapshot = xctx_snapshot_object_new(record, origin);
     }

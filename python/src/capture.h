@@ -119,8 +119,10 @@ struct extent {
 };
 void xctx_frames_measure(PyThreadState *thread, unsigned flags, int max_frames, struct extent *ret_extent);
 
-/* Fills the record, which has room for as much as was measured. 0; -1 with an exception. */
-int xctx_frames_copy(PyThreadState *thread, RecordObject *record, unsigned flags);
+/* Fills the record, which has room for as much as was measured. Frames that do not fit are left out: memory was got
+   meanwhile, which may have run finalizers, and they may have renamed the module that the first frames are skipped for.
+   0; -1 with an exception. */
+int xctx_frames_copy(PyThreadState *thread, RecordObject *record, const struct extent *measured, unsigned flags);
 
 /* The name of variable `index` of a code object, borrowed; NULL: it is the compiler's own. */
 PyObject *xctx_code_variable(PyCodeObject *code, Py_ssize_t index);

@@ -222,6 +222,8 @@ static bool is_own(PyObject *globals)
         return false;
     }
     PyObject *name = globals && PyDict_CheckExact(globals) ? PyDict_GetItemWithError(globals, key) : NULL;
+    if (!name)
+        PyErr_Clear(); /* keys of a namespace may be anything, and their __eq__ may raise */
     if (!name || !PyUnicode_CheckExact(name))
         return false;
     const char *text = PyUnicode_AsUTF8AndSize(name, &size);
@@ -378,12 +380,15 @@ static int copy_locals(RecordObject *record, struct frame_record *to, frame_plac
 
 #endif
 
-int xctx_frames_copy(PyThreadState *thread, RecordObject *record, unsigned flags)
+int xctx_frames_copy(PyThreadState *thread, RecordObject *record, const struct extent *measured, unsigned flags)
 {
-    Py_ssize_t room = Py_SIZE(record);
-    frame_place place = room > 0 ? skip_own(place_first(thread)) : NULL;
+    frame_place place = measured->frames > 0 ? skip_own(place_first(thread)) : NULL;
 
-    for (; place && record->frame_count < room; place = place_next(place)) {
+    for (; place && record->frame_count < measured->frames; place = place_next(place)) {
+        if (slots_wanted(place_code(place), flags) > measured->values - record->value_count) {
+            record->more_frames = true;
+            break;
+        }
         struct frame_record *to = &record->frames[record->frame_count];
         to->code = Py_NewRef((PyObject *)place_code(place));
         to->lasti = place_lasti(place);
