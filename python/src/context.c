@@ -120,11 +120,11 @@ PyObject *xctx_context_copy_with(unsigned flags)
         return copy_current();
     PyObject *snapshot = xctx_arrive() ? NULL : xctx_capture(flags);
     PyObject *inner = snapshot ? xctx_inner_copy() : NULL;
-    if (inner) {
-        PyObject *token = PyContext_Enter(inner) ? NULL : PyContextVar_Set(xctx_origin_var, snapshot);
-        if (!token)
-            Py_CLEAR(inner);
-        else if (PyContext_Exit(inner))
+    if (inner && PyContext_Enter(inner)) {
+        Py_CLEAR(inner);
+    } else if (inner) {
+        PyObject *token = PyContextVar_Set(xctx_origin_var, snapshot);
+        if (PyContext_Exit(inner) || !token)
             Py_CLEAR(inner);
         Py_XDECREF(token);
     }
