@@ -25,6 +25,7 @@ static _Atomic(struct box *) released;
 static _Atomic bool ending;
 
 _Atomic bool xctx_carry_in_use;
+_Thread_local int xctx_carry_held;
 
 /* What the running thread has adopted. */
 static _Thread_local struct {
@@ -72,7 +73,7 @@ void xctx_box_release(void *value)
 {
     struct box *box = value;
 
-    if (xctx_has_gil()) {
+    if (!xctx_carry_held && xctx_has_gil()) {
         PyObject *object = box->public.object;
         free(box);
         Py_DECREF(object);

@@ -156,6 +156,80 @@ xctx_context *xctx_state_context(PyObject *builtin)
     return core ? core->context : NULL;
 }
 
+/* ---- nobody's code ---- */
+
+/*
+ * While libxctx has us follow a switch or publish, it follows no other. What ran then would find, and set, variables of
+ * a context that is not its own. So objects that are set free wait until that is done (xctx_carry_held), and no
+ * collection starts, as it may until 3.11 with any object that is made.
+ */
+#if PY_VERSION_HEX < 0x030a0000
+static PyObject *gc_isenabled, *gc_disable, *gc_enable;
+#endif
+
+static int init_collections(void)
+{
+#if PY_VERSION_HEX < 0x030a0000
+    PyObject *gc = PyImport_ImportModule("gc");
+
+    if (gc && !gc_isenabled)
+        gc_isenabled = PyObject_GetAttrString(gc, "isenabled");
+    if (gc && !gc_disable)
+        gc_disable = PyObject_GetAttrString(gc, "disable");
+    if (gc && !gc_enable)
+        gc_enable = PyObject_GetAttrString(gc, "enable");
+    Py_XDECREF(gc);
+    return gc_isenabled && gc_disable && gc_enable ? 0 : -1;
+#else
+    return 0;
+#endif
+}
+
+#if PY_VERSION_HEX < 0x030a0000
+/* What a function of the module gc says: they fail at nothing. */
+static bool ask_gc(PyObject *function)
+{
+    PyObject *said = PyObject_CallNoArgs(function);
+
+    if (!said)
+        PyErr_Clear();
+    Py_XDECREF(said);
+    return said == Py_True;
+}
+#endif
+
+/* With the GIL, and no exception. Returns what collections_go_on() needs. */
+static bool collections_wait(void)
+{
+#if PY_VERSION_HEX < 0x030a0000
+    bool enabled = ask_gc(gc_isenabled);
+
+    if (enabled)
+        (void)ask_gc(gc_disable);
+    return enabled;
+#elif PY_VERSION_HEX < 0x030c0000
+    return PyGC_Disable();
+#else
+    return false;
+#endif
+}
+
+static void collections_go_on(bool enabled)
+{
+#if PY_VERSION_HEX < 0x030a0000
+    PyObject *raised = PyErr_GetRaisedException();
+
+    if (enabled)
+        (void)ask_gc(gc_enable);
+    PyErr_SetRaisedException(raised);
+#elif PY_VERSION_HEX < 0x030c0000
+    if (enabled)
+        PyGC_Enable();
+#else
+    (void)enabled;
+#endif
+}
+
 /* ---- levels ---- */
 
 static PyObject *current_builtin(const struct thread *thread)
@@ -306,11 +380,8 @@ static void look_again(struct thread *thread)
     PyErr_SetRaisedException(raised);
 }
 
-/* Python has switched. 0, or anything else: memory ran out. */
-static int switched(void *user)
+static int follow(struct thread *thread)
 {
-    struct thread *thread = user;
-
     if (!thread->registered)
         look_again(thread);
     PyObject *builtin = current_builtin(thread);
@@ -340,6 +411,15 @@ static int switched(void *user)
     return 0;
 }
 
+/* Python has switched. 0, or anything else: memory ran out. */
+static int switched(void *user)
+{
+    xctx_carry_held++;
+    int error = follow(user);
+    xctx_carry_held--;
+    return error;
+}
+
 /* ---- publishing ---- */
 
 static PyObject *publish(struct thread *thread, xctx_context *context)
@@ -363,10 +443,14 @@ static int publish_current(struct thread *thread)
 {
     bool *changed = thread->count > 0 ? &thread->levels[thread->count - 1].changed : &thread->base_changed;
     xctx_context *context = thread->count > 0 ? thread->levels[thread->count - 1].context : xctx_current();
+    bool collections = collections_wait();
+    xctx_carry_held++;
     PyObject *state = publish(thread, context);
 
     set_changed(changed, !state);
     Py_XDECREF(state);
+    xctx_carry_held--;
+    collections_go_on(collections);
     return state ? 0 : -1;
 }
 
@@ -394,12 +478,16 @@ static void copied(xctx_context *copy, void *user)
     if (!xctx_has_gil())
         return;
     PyObject *raised = PyErr_GetRaisedException();
+    bool collections = collections_wait();
+    xctx_carry_held++;
     PyObject *builtin = PyContext_CopyCurrent();
     if (builtin)
         (void)xctx_carry_add(copy, builtin);
     else
         PyErr_Clear(); /* without memory the copy has none of Python's: nobody can be told */
     Py_XDECREF(builtin);
+    xctx_carry_held--;
+    collections_go_on(collections);
     PyErr_SetRaisedException(raised);
 }
 
@@ -553,7 +641,7 @@ int xctx_follow_init(void)
 {
     static bool asked;
 
-    if (PyType_Ready(&State_Type))
+    if (PyType_Ready(&State_Type) || init_collections())
         return -1;
     if (!xctx_state_var) {
         xctx_state_var = xctx_hidden_create("xctx._state");

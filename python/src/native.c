@@ -452,11 +452,13 @@ static PyObject *find(const struct native *native)
     return current && xctx_lookup(current, native->var, &value) == 1 ? to_python(native, value) : NULL;
 }
 
-/* Before each: what may have happened without us. */
+/* Before each: what may have happened without us; and what that has set free. */
 static int begin(void)
 {
+    if (xctx_follow_thread())
+        return -1;
     xctx_carry_drain();
-    return xctx_follow_thread();
+    return 0;
 }
 
 int xctx_native_get(VariableObject *self, PyObject *default_value, PyObject **ret_value)
@@ -576,10 +578,12 @@ PyObject *xctx_native_items(PyObject *builtin)
         return NULL;
     if (begin())
         return NULL;
-    xctx_context *context = xctx_state_context(builtin);
+    /* A reference: what is made here may start a collection, and a finalizer may set a variable there. */
+    xctx_context *context = xctx_ref(xctx_state_context(builtin));
     PyObject *list = context ? PyList_New(0) : NULL;
     if (list && xctx_each(context, add_item, list))
         Py_CLEAR(list);
+    xctx_unref(context);
     return list;
 }
 

@@ -73,8 +73,12 @@ struct box {
 void *xctx_box_retain(void *value);
 void xctx_box_release(void *box);
 
-/* Frees boxes that were released without the GIL. With it. */
+/* Frees boxes that were released without the GIL, or while they were held. With it. */
 void xctx_carry_drain(void);
+
+/* Above 0: boxes that the running thread releases wait, as without the GIL. No finalizer runs while a thread is between
+   two contexts. */
+extern _Thread_local int xctx_carry_held;
 
 /* Adds a builtin context, which nobody changes any more, to a native copy. With the GIL. 0, or -1 without an exception:
    memory. */

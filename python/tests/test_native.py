@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import contextmanager
 
 import pytest
 import xctx
@@ -516,3 +517,92 @@ def test_a_thread_may_read_without_the_gil_before_anything_else():
     thread.start()
     thread.join()
     assert results == [0]
+
+
+class SetsElsewhere:
+    """Sets a variable in a context of its own as it goes."""
+
+    def __init__(self, context, variable):
+        self.context, self.variable, self.gone = context, variable, []
+
+    def __del__(self):
+        self.context.run(self.variable.set, 77)
+        self.gone.append(1)
+
+
+@isolated
+def test_finalizers_that_a_switch_runs_stay_in_their_context():
+    number = xctx.ContextVar('number', type=int, default=0)
+    thing = xctx.ContextVar('thing', type=object)
+    elsewhere, context = xctx.Context(), xctx.Context()
+    number.set(1)
+    value = SetsElsewhere(elsewhere, number)
+    gone = value.gone
+    context.run(thing.set, value)
+    del value, context
+    for _ in range(3):
+        assert number.get() == 1
+    assert gone == [1] and elsewhere[number] == 77 and xctx.copy_context()[number] == 1
+
+
+@contextmanager
+def collections_that_call(function):
+    """Calls it at each garbage collection; until Python 3.11 those start wherever an object is made."""
+    running = []
+
+    def callback(phase, info):
+        if phase == 'start' and not running:
+            running.append(1)
+            function()
+            running.clear()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(callback)
+
+
+@isolated
+def test_collections_while_variables_are_set():
+    number = xctx.ContextVar('number', type=int)
+    elsewhere = xctx.Context()
+    with collections_that_call(lambda: elsewhere.run(number.set, -1)):
+        for i in range(500):
+            number.set(i)
+            assert number.get() == i and xctx.copy_context()[number] == i
+    assert gc.isenabled()
+
+
+GOING_THROUGH = """
+import gc, xctx
+
+variables = [xctx.ContextVar('v%d' % i, type=str) for i in range(30)]
+context, count = xctx.Context(), [0]
+
+def change(phase, info):
+    if phase == 'start':
+        gc.callbacks.clear()
+        count[0] += 1
+        for i in range(3):
+            variables[(count[0] + i) % len(variables)].set('x' * 50 + str(count[0]))
+        gc.callbacks.append(change)
+
+def go_through():
+    for variable in variables:
+        variable.set('s' * 40)
+    gc.callbacks.append(change)
+    gc.set_threshold(1)
+    for _ in range(300):
+        assert len(context) == len(variables)
+
+context.run(go_through)
+gc.set_threshold(0)
+"""
+
+
+def test_collections_that_set_variables_while_those_are_gone_through():
+    subprocess.run([sys.executable, '-c', GOING_THROUGH], check=True, timeout=60)
