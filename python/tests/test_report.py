@@ -2,6 +2,7 @@
 """Reports: text, HTML and dictionaries, whatever the values do."""
 
 import html.parser
+import io
 import json
 import re
 import sys
@@ -452,3 +453,22 @@ def test_report_in_several_threads_at_once():
     for thread in threads:
         thread.join()
     assert len(texts) == 8 and len({re.sub("0x[0-9a-f]+|stopped|started", "", text) for text in texts}) <= 2
+
+
+def test_variables_whose_names_do_not_say_their_text():
+    class Name(str):
+        def __str__(self):
+            raise ValueError("no text")
+
+        __repr__ = __str__
+
+    variable = xctx.ContextVar(Name("odd"))
+
+    def report():
+        variable.set(17)
+        dumped = io.StringIO()
+        xctx.dump(dumped)
+        return dumped.getvalue(), xctx.copy_context().format(locals=False)
+
+    for text in xctx.Context().run(report):
+        assert text.count("odd = 17") == 1

@@ -106,7 +106,8 @@ def _describe_variables(context):
         if count == VARIABLES_MOST:
             lines.append("  ...\n")
             break
-        lines.append("  %s = %s\n" % (variable.name, "<redacted>" if is_secret(variable.name) else _show(value)))
+        name = str.__str__(variable.name)  # also of a subclass of str
+        lines.append("  %s = %s\n" % (name, "<redacted>" if is_secret(name) else _show(value)))
     return lines
 
 

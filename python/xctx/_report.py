@@ -129,7 +129,7 @@ def _variables(context):
     redacts, most = options.redacts, options.max_repr
     pairs = []
     for variable, value in context.items():
-        name = one_line(str(getattr(variable, "name", variable)))
+        name = one_line(str.__str__(variable.name))  # also of a subclass of str
         pairs.append((name, "<redacted>" if redacts(name) else render(value, most, redacts)))
     return sorted(pairs)
 
