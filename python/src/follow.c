@@ -234,7 +234,9 @@ static void collections_go_on(bool enabled)
 
 static PyObject *current_builtin(const struct thread *thread)
 {
-    return thread->state ? thread->state->context : NULL;
+    PyThreadState *state = __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE);
+
+    return state ? state->context : NULL;
 }
 
 static bool is_base(PyObject *builtin)
@@ -343,7 +345,8 @@ static void thread_end(PyObject *capsule)
         xctx_unfollow();
         thread_free(thread);
     } else {
-        /* On another thread, as the interpreter ends, or in a forked child: it may still look. */
+        /* On another thread, as the interpreter ends, or in a forked child: it may still look, and finds none. */
+        __atomic_store_n(&thread->state, NULL, __ATOMIC_RELEASE);
         __atomic_store_n(&thread->follow.version, &never, __ATOMIC_RELEASE);
     }
 }

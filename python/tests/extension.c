@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <xctx/xctx.h>
 
@@ -415,6 +417,51 @@ static PyObject *drop_at_exit(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* look_at_exit(): never returns; looks for the current context, without the GIL, once more after Python has ended.
+   looks(): whether it waits for that. */
+static _Atomic int looks_now, python_has_ended, has_looked;
+
+static void wait_for(_Atomic int *flag)
+{
+    const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    for (int i = 0; i < 10 * 1000 && !*flag; i++)
+        nanosleep(&pause, NULL);
+}
+
+static void end_python(void)
+{
+    python_has_ended = 1;
+    wait_for(&has_looked);
+    if (!has_looked)
+        abort();
+}
+
+static PyObject *look_at_exit(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    if (Py_AtExit(end_python))
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    (void)xctx_current();
+    looks_now = 1;
+    while (!python_has_ended)
+        wait_for(&python_has_ended);
+    (void)xctx_current();
+    has_looked = 1;
+    for (;;)
+        pause();
+    Py_END_ALLOW_THREADS
+    Py_UNREACHABLE();
+}
+
+static PyObject *looks(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyBool_FromLong(looks_now);
+}
+
 static PyMethodDef functions[] = {
     {"variable", variable, METH_O, NULL},
     {"capsule", capsule, METH_NOARGS, NULL},
@@ -442,6 +489,8 @@ static PyMethodDef functions[] = {
     {"keep", keep, METH_NOARGS, NULL},
     {"drop", drop, METH_NOARGS, NULL},
     {"drop_at_exit", drop_at_exit, METH_NOARGS, NULL},
+    {"look_at_exit", look_at_exit, METH_NOARGS, NULL},
+    {"looks", looks, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -393,6 +393,21 @@ def test_the_last_release_may_come_while_the_interpreter_ends():
     assert (done.returncode, done.stderr) == (0, b'')
 
 
+def test_daemon_thread_that_looks_after_python_has_ended():
+    code = '''if 1:
+        import contextvars, threading, time, xctx, xctx_extension
+        text = xctx.ContextVar('text', type=str)
+        def work():
+            text.set('daemon')
+            xctx_extension.look_at_exit()
+        threading.Thread(target=contextvars.Context().run, args=(work,), daemon=True).start()
+        while not xctx_extension.looks():
+            time.sleep(0.01)
+        '''
+    done = subprocess.run([sys.executable, '-X', 'dev', '-c', code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b'')
+
+
 def test_variables_come_and_go():
     for i in range(1000):
         variable = xctx.ContextVar('v', type=(str, object)[i % 2], default='d')
