@@ -79,11 +79,13 @@ void xctx_box_release(void *value)
         Py_DECREF(object);
         return;
     }
-    box->next = atomic_load_explicit(&released, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&released, &box->next, box))
-        ;
-    /* Of many, the first asks. If the interpreter's queue is full, the package's next use finds them. */
-    if (!box->next && !atomic_load(&ending))
+    struct box *next = atomic_load_explicit(&released, memory_order_relaxed);
+    do
+        box->next = next;
+    while (!atomic_compare_exchange_weak(&released, &next, box));
+    /* From here on another thread may have freed the box. Of many, the first asks. If the interpreter's queue is full,
+       the package's next use finds them. */
+    if (!next && !atomic_load(&ending))
         (void)Py_AddPendingCall(drain, NULL);
 }
 
