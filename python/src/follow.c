@@ -67,7 +67,7 @@ _Atomic int xctx_follow_unpublished;
 _Atomic bool xctx_follow_in_use, xctx_follow_hooked, xctx_follow_entered;
 
 static Py_hash_t state_var_hash;
-static int watcher;
+static _Atomic int watcher = -1; /* note_use(); below 0: not there */
 static _Thread_local bool entering; /* a context that this package enters itself */
 static const uint64_t never; /* the word that threads look at whose thread state is gone */
 static PyTypeObject State_Type;
@@ -602,7 +602,9 @@ static void note_use(xctx_context *current, void *unused)
     if (!current || entering)
         return;
     atomic_store(&xctx_follow_entered, true);
-    (void)xctx_unwatch(watcher);
+    int number = atomic_exchange(&watcher, -1); /* once: then it may be somebody else's */
+    if (number >= 0)
+        (void)xctx_unwatch(number);
 }
 
 /* Has a builtin context that is not entered carry a native one, which is taken. 0, or -1 with an exception. */
@@ -656,12 +658,16 @@ int xctx_follow_init(void)
         return -1;
     if (!xctx_hamt_works())
         return 0; /* no variables with types here: native.c */
-    if (!asked && xctx_follow_threads(ask)) {
+    if (asked)
+        return xctx_follow_thread();
+    if (xctx_follow_threads(ask)) {
         PyErr_SetString(PyExc_ImportError, "another runtime in this process has its threads followed already");
         return -1;
     }
-    if (!asked && (watcher = xctx_watch(note_use, NULL)) < 0)
-        atomic_store(&xctx_follow_entered, true); /* no watcher to be had: take it for granted */
     asked = true;
+    int number = xctx_watch(note_use, NULL);
+    if (number < 0)
+        atomic_store(&xctx_follow_entered, true); /* no watcher to be had: take it for granted */
+    atomic_store(&watcher, number);
     return xctx_follow_thread();
 }
