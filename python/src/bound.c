@@ -17,35 +17,6 @@
 static PyObject *origin_name; /* "__xctx_origin__" */
 static PyObject *exception_name;
 
-/* A builtin copy of the current context, in which the origin is a snapshot of here if FLAGS say so. Returns new. */
-PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot)
-{
-    PyObject *snapshot = NULL, *token, *inner;
-    unsigned what = flags < 0 ? xctx_capture_default : (unsigned)flags;
-
-    *ret_snapshot = NULL;
-    if (what && (xctx_arrive() || !(snapshot = xctx_capture(what))))
-        return NULL;
-    if (!(inner = xctx_inner_copy())) {
-        Py_XDECREF(snapshot);
-        return NULL;
-    }
-    if (snapshot) {
-        if (PyContext_Enter(inner))
-            goto fail;
-        token = PyContextVar_Set(xctx_origin_var, snapshot);
-        Py_XDECREF(token);
-        if (PyContext_Exit(inner) || !token)
-            goto fail;
-    }
-    *ret_snapshot = snapshot;
-    return inner;
-fail:
-    Py_DECREF(inner);
-    Py_XDECREF(snapshot);
-    return NULL;
-}
-
 /* The origin in a context, new; NULL if there is none. -1 with an exception. */
 static int find_origin(PyObject *inner, PyObject **ret_snapshot)
 {

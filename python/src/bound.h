@@ -7,10 +7,6 @@
 
 #include <stddef.h>
 
-/* A builtin copy of the current context, whose origin is a snapshot of here if `flags` say that something is captured
-   (below 0: what copy_context() captures). The snapshot or NULL is new, too. */
-PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot);
-
 /* What marks exceptions. Returns new. */
 PyObject *xctx_origin_new(PyObject *snapshot);
 

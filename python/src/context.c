@@ -114,21 +114,43 @@ static PyObject *copy_current(void)
                    : xctx_context_wrap(PyContext_CopyCurrent(), NULL);
 }
 
+/* Makes `snapshot` the origin in a builtin context that nobody else knows yet. 0 or -1. */
+static int set_origin(PyObject *inner, PyObject *snapshot)
+{
+    if (PyContext_Enter(inner))
+        return -1;
+    PyObject *token = PyContextVar_Set(xctx_origin_var, snapshot);
+    int error = PyContext_Exit(inner) || !token ? -1 : 0;
+    Py_XDECREF(token);
+    return error;
+}
+
+PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot)
+{
+    PyObject *snapshot = NULL;
+    unsigned what = flags < 0 ? xctx_capture_default : (unsigned)flags;
+
+    *ret_snapshot = NULL;
+    if (what && (xctx_arrive() || !(snapshot = xctx_capture(what))))
+        return NULL;
+    PyObject *inner = xctx_inner_copy();
+    if (inner && snapshot && set_origin(inner, snapshot))
+        Py_CLEAR(inner);
+    if (inner)
+        *ret_snapshot = snapshot;
+    else
+        Py_XDECREF(snapshot);
+    return inner;
+}
+
 PyObject *xctx_context_copy_with(unsigned flags)
 {
     if (!flags)
         return copy_current();
-    PyObject *snapshot = xctx_arrive() ? NULL : xctx_capture(flags);
-    PyObject *inner = snapshot ? xctx_inner_copy() : NULL;
-    if (inner && PyContext_Enter(inner)) {
-        Py_CLEAR(inner);
-    } else if (inner) {
-        PyObject *token = PyContextVar_Set(xctx_origin_var, snapshot);
-        if (PyContext_Exit(inner) || !token)
-            Py_CLEAR(inner);
-        Py_XDECREF(token);
-    }
+    PyObject *snapshot;
+    PyObject *inner = xctx_copy_here((long)flags, &snapshot);
     PyObject *self = xctx_context_wrap(inner, snapshot);
+
     Py_XDECREF(snapshot);
     return self;
 }

@@ -87,6 +87,9 @@ TokenObject *xctx_token_create(VariableObject *variable);
 PyObject *xctx_context_wrap(PyObject *inner, PyObject *snapshot); /* takes `inner`, also on failure; new */
 PyObject *xctx_context_inner(ContextObject *self);                /* its builtin context, borrowed */
 PyObject *xctx_context_copy_with(unsigned flags);                 /* copy_context() that captures; new */
+/* A builtin copy of the current context, whose origin is a snapshot of here if `flags` say that something is captured
+   (below 0: what copy_context() captures). The snapshot or NULL is new, too. */
+PyObject *xctx_copy_here(long flags, PyObject **ret_snapshot);
 
 /* capture.c. Bits of what is captured at a copy. */
 enum {

@@ -115,7 +115,22 @@ def use_contexts_of_threads():
     _origin()
 
 
-USES = [use_bind, use_marks, use_hooks, use_threads, use_executors, use_install, use_tasks, use_contexts_of_threads]
+def use_copies():
+    xctx.copy_context().copy()
+    xctx.Context().run(xctx.copy_context)
+
+
+USES = [
+    use_bind,
+    use_marks,
+    use_hooks,
+    use_contexts_of_threads,
+    use_copies,
+    use_threads,
+    use_executors,
+    use_install,
+    use_tasks,
+]
 
 
 def used_by(function, rounds):
@@ -138,7 +153,7 @@ def test_nothing_leaks(function):
     assert min(grown) < 15, grown
 
 
-@pytest.mark.parametrize("function", USES[:3] + [use_contexts_of_threads])
+@pytest.mark.parametrize("function", USES[:5])
 def test_where_memory_runs_out_there_is_a_memory_error_and_nothing_else(function):
     testcapi = pytest.importorskip("_testcapi")
     if not hasattr(testcapi, "set_nomemory"):
