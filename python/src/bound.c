@@ -326,10 +326,12 @@ static int bound_clear(PyObject *self)
 static void bound_dealloc(PyObject *self)
 {
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, bound_dealloc) if (((BoundObject *)self)->weakrefs) PyObject_ClearWeakRefs(self);
+    Py_TRASHCAN_BEGIN(self, bound_dealloc);
+    if (((BoundObject *)self)->weakrefs)
+        PyObject_ClearWeakRefs(self);
     bound_clear(self);
     PyObject_GC_Del(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 static PyGetSetDef bound_getset[] = {

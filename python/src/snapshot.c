@@ -121,7 +121,8 @@ static void record_dealloc(PyObject *self)
     RecordObject *record = (RecordObject *)self;
 
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, record_dealloc) unlist(record);
+    unlist(record); /* first: what waits in the trashcan is not to be trimmed */
+    Py_TRASHCAN_BEGIN(self, record_dealloc);
     record_clear(self);
     for (Py_ssize_t i = 0; i < record->frame_count; i++)
         Py_CLEAR(record->frames[i].code);
@@ -131,7 +132,7 @@ static void record_dealloc(PyObject *self)
     xctx_snapshot_unref(record->native);
     PyMem_Free(record->frames);
     PyObject_GC_Del(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 static PyTypeObject record_type = {
@@ -191,13 +192,15 @@ static void snapshot_dealloc(PyObject *self)
     SnapshotObject *snapshot = (SnapshotObject *)self;
 
     PyObject_GC_UnTrack(self);
-    Py_TRASHCAN_BEGIN(self, snapshot_dealloc) if (snapshot->weakrefs) PyObject_ClearWeakRefs(self);
+    Py_TRASHCAN_BEGIN(self, snapshot_dealloc);
+    if (snapshot->weakrefs)
+        PyObject_ClearWeakRefs(self);
     for (Py_ssize_t i = 0; i < Py_SIZE(snapshot); i++)
         Py_CLEAR(snapshot->parents[i]);
     Py_CLEAR(snapshot->parent);
     Py_CLEAR(snapshot->record);
     PyObject_GC_Del(self);
-    Py_TRASHCAN_END
+    Py_TRASHCAN_END;
 }
 
 static RecordObject *record_of(PyObject *self)
