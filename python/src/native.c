@@ -248,17 +248,6 @@ static int learn(VariableObject *self, xctx_var *var)
     return error;
 }
 
-static void forget(xctx_var *var)
-{
-    PyObject *raised = PyErr_GetRaisedException();
-    PyObject *address = known ? PyLong_FromVoidPtr(var) : NULL;
-
-    if (!address || PyDict_DelItem(known, address))
-        PyErr_Clear();
-    Py_XDECREF(address);
-    PyErr_SetRaisedException(raised);
-}
-
 /* The ContextVar of a variable, new; NULL without an exception: none. */
 static PyObject *recall(xctx_var *var)
 {
@@ -270,6 +259,20 @@ static PyObject *recall(xctx_var *var)
     if (self == Py_None)
         Py_CLEAR(self);
     return self;
+}
+
+/* A ContextVar of the variable goes. Another one may have come meanwhile, made by the callback of a weak reference. */
+static void forget(xctx_var *var)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *other = recall(var);
+    PyObject *address = other ? NULL : PyLong_FromVoidPtr(var);
+
+    if (address && PyDict_DelItem(known, address))
+        PyErr_Clear();
+    Py_XDECREF(address);
+    Py_XDECREF(other);
+    PyErr_SetRaisedException(raised);
 }
 
 /* A variable of ours; the default is its initial value in C, too. */
@@ -382,14 +385,6 @@ void xctx_native_variable_finish(VariableObject *self)
     free(native);
 }
 
-int xctx_native_variable_traverse(VariableObject *self, visitproc visit, void *arg)
-{
-    (void)self;
-    (void)visit;
-    (void)arg;
-    return 0; /* its objects are those of the ContextVar */
-}
-
 xctx_var *xctx_native_var(PyObject *variable)
 {
     if (!VariableObject_Check(variable) || !((VariableObject *)variable)->native) {
@@ -419,7 +414,8 @@ PyObject *xctx_native_from_capsule(PyObject *class, PyObject *arguments, PyObjec
     }
     PyObject *self = xctx_native_wrap(PyCapsule_GetPointer(capsule, capsule_name), type, default_value);
     struct native *native = self ? ((VariableObject *)self)->native : NULL;
-    if (native && native->foreign && !native->keeper)
+    /* Not a capsule that it has made itself: neither would ever go. */
+    if (native && native->foreign && !native->keeper && PyCapsule_GetContext(capsule) != self)
         native->keeper = Py_NewRef(capsule);
     return self;
 }
@@ -578,11 +574,15 @@ PyObject *xctx_native_items(PyObject *builtin)
         return NULL;
     if (begin())
         return NULL;
-    /* A reference: what is made here may start a collection, and a finalizer may set a variable there. */
+    /* Held: making lists and tuples may run finalizers, which may give the builtin context another State. */
     xctx_context *context = xctx_ref(xctx_state_context(builtin));
     PyObject *list = context ? PyList_New(0) : NULL;
-    if (list && xctx_each(context, add_item, list))
+    int error = list ? xctx_each(context, add_item, list) : 0;
+    if (error) {
+        if (!PyErr_Occurred())
+            raise_error(error);
         Py_CLEAR(list);
+    }
     xctx_unref(context);
     return list;
 }

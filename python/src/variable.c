@@ -70,7 +70,6 @@ static PyObject *inner_create(PyObject *holder, PyObject *default_value)
     return inner;
 }
 
-/* A variable with no values' place yet; tracked by its creator. */
 VariableObject *xctx_variable_alloc(PyObject *name, PyObject *default_value)
 {
     VariableObject *self = PyObject_GC_New(VariableObject, &xctx_Variable_Type);
@@ -85,7 +84,7 @@ VariableObject *xctx_variable_alloc(PyObject *name, PyObject *default_value)
 
 PyObject *xctx_variable_of(PyObject *inner)
 {
-    PyObject *name = PyObject_GetAttrString(inner, "name");
+    PyObject *name = xctx_attribute(inner, "name");
     if (!name)
         return NULL;
     Holder *holder = (Holder *)name;
@@ -152,7 +151,7 @@ static int variable_traverse(VariableObject *self, visitproc visit, void *arg)
     Py_VISIT(self->default_value);
     Py_VISIT(self->inner);
     Py_VISIT(self->holder);
-    return self->native ? xctx_native_variable_traverse(self, visit, arg) : 0;
+    return 0; /* native.c's objects are these */
 }
 
 /*

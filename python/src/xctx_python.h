@@ -116,7 +116,6 @@ PyObject *xctx_report_function(const char *name);
  */
 int xctx_native_variable_init(VariableObject *self, PyObject *type);
 void xctx_native_variable_finish(VariableObject *self);
-int xctx_native_variable_traverse(VariableObject *self, visitproc visit, void *arg);
 int xctx_native_get(VariableObject *self, PyObject *default_value /* NULL: none */, PyObject **ret_value);
 PyObject *xctx_native_set(VariableObject *self, PyObject *value);
 int xctx_native_reset(VariableObject *self, TokenObject *token);
