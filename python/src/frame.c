@@ -222,10 +222,10 @@ static bool is_own(PyObject *globals)
         return false;
     }
     PyObject *name = globals && PyDict_CheckExact(globals) ? PyDict_GetItemWithError(globals, key) : NULL;
-    if (!name)
-        PyErr_Clear(); /* keys of a namespace may be anything, and their __eq__ may raise */
-    if (!name || !PyUnicode_CheckExact(name))
+    if (!name || !PyUnicode_CheckExact(name)) {
+        PyErr_Clear();
         return false;
+    }
     const char *text = PyUnicode_AsUTF8AndSize(name, &size);
     if (!text) {
         PyErr_Clear();
@@ -311,8 +311,8 @@ static bool is_noise(PyObject *name, PyObject *value)
 }
 
 /* A copy of a namespace; *ret_copy stays NULL where that is no dictionary and asking it would run somebody's code.
-   Going through a dictionary and putting what is there into another one with exact strings as keys runs none, and
-   starts no collection. 0; -1 with an exception. */
+   Going through a dictionary and putting what is there into another one with exact strings as keys runs none; a weak
+   reference, which xctx_hold() may make, can start a collection. 0; -1 with an exception. */
 static int copy_namespace(PyObject *namespace, bool module, PyObject **ret_copy)
 {
     Py_ssize_t at = 0, looks = 0;
@@ -328,9 +328,11 @@ static int copy_namespace(PyObject *namespace, bool module, PyObject **ret_copy)
             continue;
         if (PyUnicode_GET_LENGTH(name) > 0 && PyUnicode_READ_CHAR(name, 0) == '.')
             continue;
+        Py_INCREF(name);
         PyObject *held = xctx_hold(value);
         int error = held ? PyDict_SetItem(copy, name, held) : -1;
         Py_XDECREF(held);
+        Py_DECREF(name);
         if (error) {
             Py_DECREF(copy);
             return -1;

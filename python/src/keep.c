@@ -8,7 +8,7 @@
 #include "capture.h"
 
 /* Values are rendered on this thread: captures in there keep values as they are, or there would be no end. */
-static __thread int rendering;
+static _Thread_local int rendering;
 
 /* ---- markers ---- */
 
@@ -63,9 +63,11 @@ PyObject *xctx_hold(PyObject *value)
         return Py_NewRef(value);
     if (!gone && !(gone = PyUnicode_InternFromString("<released since>")))
         return NULL;
+    Py_INCREF(value); /* making a weak reference may start a collection, and where the value is may change */
     PyObject *reference = PyWeakref_NewRef(value, NULL);
     PyObject *marker = reference ? marker_new(gone, reference) : NULL;
     Py_XDECREF(reference);
+    Py_DECREF(value);
     return marker;
 }
 
