@@ -99,8 +99,11 @@ static PyObject *frames(PyObject *module, PyObject *arguments)
     xctx_snapshot *snapshot = PyCapsule_GetPointer(capsule, "xctx.snapshot");
     if (!snapshot)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS error = xctx_inspect(snapshot, &options, &report);
-    Py_END_ALLOW_THREADS if (error == -ENOMEM) return PyErr_NoMemory();
+    PyThreadState *state = PyEval_SaveThread();
+    error = xctx_inspect(snapshot, &options, &report);
+    PyEval_RestoreThread(state);
+    if (error == -ENOMEM)
+        return PyErr_NoMemory();
     if (error)
         return PyErr_Format(PyExc_OSError, "cannot decode the native call stack: %s", xctx_strerror(error));
     PyObject *result = Py_BuildValue("(NN)", frames_tuple(report), notes_tuple(report));

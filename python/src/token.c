@@ -80,7 +80,7 @@ static PyObject *token_get_old_value(TokenObject *self, void *closure)
     (void)closure;
     if (self->old_value)
         return Py_NewRef(self->old_value);
-    return self->inner ? PyObject_GetAttrString(self->inner, "old_value") : Py_NewRef(Py_None);
+    return self->inner ? xctx_attribute(self->inner, "old_value") : Py_NewRef(Py_None);
 }
 
 static PyObject *token_enter(PyObject *self, PyObject *ignored)
