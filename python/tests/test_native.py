@@ -408,6 +408,52 @@ def test_daemon_thread_that_looks_after_python_has_ended():
     assert (done.returncode, done.stderr) == (0, b'')
 
 
+def test_objects_with_contexts_in_their_finalizers_go_while_others_are_published():
+    thing = xctx.ContextVar('thing', type=object)
+    done = []
+
+    class Value:
+        def __del__(self):
+            nest(40)
+
+    def nest(depth):
+        done.append(TEXT.get(None))
+        if depth > 0:
+            contextvars.Context().run(nest, depth - 1)
+
+    def body():
+        thing.set(Value())
+        extension.set_without_gil(thing, None)  # now what has been published alone has it
+        assert thing.get() is None
+
+    threads = [threading.Thread(target=body) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    contextvars.copy_context().run(body)
+    assert done == [None] * 41 * 4
+
+
+def test_a_variable_does_not_keep_a_capsule_of_its_own():
+    variable = extension.variable('borrowed')
+    assert xctx.ContextVar.from_capsule(variable.capsule, type=str) is variable
+    reference = weakref.ref(variable)
+    del variable
+    gc.collect()
+    assert reference() is None
+
+
+@isolated
+def test_a_variable_made_while_the_one_before_goes_is_found():
+    made = []
+    variable = extension.variable('borrowed')
+    reference = weakref.ref(variable, lambda _: made.append(extension.variable('borrowed')))
+    del variable
+    gc.collect()
+    assert reference() is None and extension.variable('borrowed') is made[0]
+
+
 def test_variables_come_and_go():
     for i in range(1000):
         variable = xctx.ContextVar('v', type=(str, object)[i % 2], default='d')
