@@ -31,12 +31,14 @@ XCTX_BEGIN
 /** What a thread follows. The operations are called on that thread, by whatever function of libxctx it has called, and
  *  may call any; while one of them runs, none is called again. They must return: no exception, no pthread_exit(). */
 typedef struct xctx_follow {
-    size_t size;             /**< sizeof(xctx_follow) */
+    size_t size; /**< sizeof(xctx_follow) */
+
     /** The word: other than at the last look means switched. Read on the thread. Another thread may point it elsewhere,
      *  by an atomic store: to a word that never changes, when the runtime goes away. */
     const uint64_t *version;
     /** Enters and leaves contexts until that is current which belongs to what the runtime runs now. Returns 0; or
-     *  anything else if it cannot (out of memory): what is current then stays so, and it is called again the next time. */
+     *  anything else if it cannot (out of memory): what is current then stays so, and it is called again
+     *  the next time. */
     int (*switched)(void *user);
     /** The thread has changed variables of its current context: set, reset or merged; not by XCTX_LET. May be NULL. */
     void (*changed)(void *user);
@@ -49,11 +51,12 @@ typedef struct xctx_follow {
 } xctx_follow;
 
 /**
- * Makes the running thread follow a runtime, until xctx_unfollow() or the thread's end. `switched` is called at the next
- * use of a context.
+ * Makes the running thread follow a runtime, until xctx_unfollow() or the thread's end. `switched` is called at the
+ * next use of a context.
  *
  * @param follow  stays the caller's; must stay there as long as the thread follows
- * @return 0; -EINVAL: no version or no `switched`, or a size that is not known; -EBUSY: it follows one already; -ENOMEM.
+ * @return 0; -EINVAL: no version or no `switched`, or a size that is not known; -EBUSY: it follows one already;
+ *         -ENOMEM.
  */
 XCTX_API int xctx_follow_start(const xctx_follow *follow);
 
@@ -65,8 +68,8 @@ XCTX_API void *xctx_following(void);
 
 /**
  * Has `ask` called on each thread that follows nothing, when it reads or sets a variable, or copies a context, and the
- * quick way is not open: on a thread without a current context at the latest. It may call xctx_follow_start() there. One
- * for the process, for ever; the module with that function is never unloaded.
+ * quick way is not open: on a thread without a current context at the latest. It may call xctx_follow_start() there.
+ * One for the process, for ever; the module with that function is never unloaded.
  *
  * @param ask  returns 0 if the thread need not be asked again, or anything else: ask it the next time
  * @return 0; -EINVAL: NULL; -EBUSY: there is one.

@@ -32,7 +32,8 @@ static int find_origin(PyObject *inner, PyObject **ret_snapshot)
 /* ---- Origin --------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject_HEAD PyObject *snapshot;
+    PyObject_HEAD
+    PyObject *snapshot;
 } OriginObject;
 
 static PyTypeObject Origin_Type;
@@ -177,7 +178,8 @@ static PyTypeObject Origin_Type = {
 /* ---- Bound ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *inner;    /* a builtin context, never entered itself but for work that is done once */
     PyObject *snapshot; /* or NULL */
     PyObject *function;

@@ -36,7 +36,8 @@ enum {
 
 /* What xctx.set_default_capture() said: immutable, shared by the records that were made by it. */
 typedef struct {
-    PyObject_HEAD unsigned what; /* CAPTURE_* bits */
+    PyObject_HEAD
+    unsigned what; /* CAPTURE_* bits */
     int max_frames;
     int depth;
     bool eager; /* values are rendered at the capture, not kept */
@@ -57,7 +58,8 @@ struct frame_record {
 };
 
 typedef struct record {
-    PyObject_VAR_HEAD struct record *older, *newer; /* those that hold much, in a list: see xctx_record_keep() */
+    PyObject_VAR_HEAD
+    struct record *older, *newer; /* those that hold much, in a list: see xctx_record_keep() */
     bool listed;
     bool more_frames; /* there were more than max_frames */
     bool trimmed;
@@ -77,7 +79,7 @@ typedef struct record {
 
 typedef struct {
     PyObject_VAR_HEAD /* ob_size: of parents */
-        RecordObject *record;
+    RecordObject *record;
     PyObject *parent; /* made when it is first asked for */
     PyObject *weakrefs;
     RecordObject *parents[1];

@@ -2,13 +2,13 @@
 /*
  * Python objects that native contexts own.
  *
- * The last reference to one may be given back on any thread, without the GIL, at any time: then it waits in a list until
- * somebody has the GIL: a pending call of the interpreter, or the next use of the package. When the interpreter ends,
- * objects that are given back later stay as they are: nobody could run their finalizers.
+ * The last reference to one may be given back on any thread, without the GIL, at any time: then it waits in a list
+ * until somebody has the GIL: a pending call of the interpreter, or the next use of the package. When the interpreter
+ * ends, objects that are given back later stay as they are: nobody could run their finalizers.
  *
  * Also, a native copy of a context takes Python's context along, as such an object in a native variable of ours. When
- * Python code is called on a thread of C's in which that copy is current, and which has no builtin context yet, it gets a
- * copy of that one (it *adopts* it).
+ * Python code is called on a thread of C's in which that copy is current, and which has no builtin context yet, it gets
+ * a copy of that one (it *adopts* it).
  */
 #include "hamt.h"
 #include "native.h"

@@ -268,9 +268,10 @@ static Py_ssize_t context_length(ContextObject *self)
 enum what { KEYS, VALUES, ITEMS };
 
 typedef struct {
-    PyObject_HEAD PyObject *items; /* the iterator that is used up now; NULL: none left */
-    PyObject *native;              /* the one after it, if any */
-    Py_ssize_t length;             /* of the context when this was made: len() of builtin ones says that, too */
+    PyObject_HEAD
+    PyObject *items;   /* the iterator that is used up now; NULL: none left */
+    PyObject *native;  /* the one after it, if any */
+    Py_ssize_t length; /* of the context when this was made: len() of builtin ones says that, too */
     enum what what;
 } IteratorObject;
 

@@ -2,11 +2,12 @@
 /*
  * Threads that follow Python's contexts, and what builtin contexts carry: native.h says how it goes together.
  *
- * A thread keeps a stack of *levels*: the builtin contexts, entered around each other, for which it has entered a native
- * one. Below them lies whatever native context the thread had by itself, which belongs to its outermost builtin context
- * (the *base*: not entered by anybody, or adopted). When libxctx sees that Python has switched, levels whose builtin
- * context is not entered any more are left, and one for the current context is entered. All of that happens without the
- * GIL: builtin contexts are read by hamt.c, and States hold their native context in a *core* that is counted atomically.
+ * A thread keeps a stack of *levels*: the builtin contexts, entered around each other, for which it has entered a
+ * native one. Below them lies whatever native context the thread had by itself, which belongs to its outermost builtin
+ * context (the *base*: not entered by anybody, or adopted). When libxctx sees that Python has switched, levels whose
+ * builtin context is not entered any more are left, and one for the current context is entered. All of that happens
+ * without the GIL: builtin contexts are read by hamt.c, and States hold their native context in a *core* that is
+ * counted atomically.
  *
  * A builtin context is known by its address, borrowed. A new one may lie where an old one was: then it carries another
  * State, or one that is the same, and then what the level has entered is right for it too. For that, a level that has
@@ -25,8 +26,8 @@
 /* What a State holds. Never changed but for `waiting`. */
 struct core {
     _Atomic long refs;
-    xctx_context *context;                   /* never entered */
-    _Atomic(struct waiting *) waiting;       /* NULL: nothing */
+    xctx_context *context;             /* never entered */
+    _Atomic(struct waiting *) waiting; /* NULL: nothing */
 };
 
 /* A native context that was left and is to be entered again. */
@@ -67,9 +68,9 @@ _Atomic int xctx_follow_unpublished;
 _Atomic bool xctx_follow_in_use, xctx_follow_hooked, xctx_follow_entered;
 
 static Py_hash_t state_var_hash;
-static _Atomic int watcher = -1; /* note_use(); below 0: not there */
+static _Atomic int watcher = -1;    /* note_use(); below 0: not there */
 static _Thread_local bool entering; /* a context that this package enters itself */
-static const uint64_t never; /* the word that threads look at whose thread state is gone */
+static const uint64_t never;        /* the word that threads look at whose thread state is gone */
 static PyTypeObject State_Type;
 
 /* ---- States ---- */
@@ -104,8 +105,7 @@ static void state_dealloc(StateObject *self)
 }
 
 static PyTypeObject State_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "xctx._State",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "xctx._State",
     .tp_basicsize = sizeof(StateObject),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "The native variables of a context.",
@@ -368,8 +368,8 @@ static int register_thread(struct thread *thread)
 }
 
 /*
- * A thread that began to follow without the GIL. It cannot be registered, so its thread state may go without our knowing,
- * and is asked for at each look, until there is one with the GIL.
+ * A thread that began to follow without the GIL. It cannot be registered, so its thread state may go without our
+ * knowing, and is asked for at each look, until there is one with the GIL.
  */
 static void look_again(struct thread *thread)
 {

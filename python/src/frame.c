@@ -435,7 +435,8 @@ static int check_layout(void)
 /* ---- xctx.Frame ---- */
 
 typedef struct {
-    PyObject_HEAD RecordObject *record;
+    PyObject_HEAD
+    RecordObject *record;
     Py_ssize_t index;
 } FrameObject;
 

@@ -136,8 +136,8 @@ static int try_out(PyObject *context, PyObject *variable)
         error = !token;
         Py_XDECREF(token);
         if (!error && (i == 0 || i == 1 || i == MANY - 1)) {
-            good = builtin->entered == 1 && !builtin->weakrefs && builtin->map->root &&
-                   learn_from(builtin->map->root, 0);
+            good =
+                builtin->entered == 1 && !builtin->weakrefs && builtin->map->root && learn_from(builtin->map->root, 0);
             for (int j = 0; good && j <= i; j++) {
                 Py_hash_t hash = PyObject_Hash(variables[j]);
                 good = xctx_hamt_find(context, variables[j], hash) == variables[j];

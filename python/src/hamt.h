@@ -15,7 +15,8 @@
 
 /* The beginning of a PyContext. */
 struct builtin_context {
-    PyObject_HEAD struct builtin_context *previous; /* what was current before; borrowed */
+    PyObject_HEAD
+    struct builtin_context *previous; /* what was current before; borrowed */
     struct map_object *map;
     PyObject *weakrefs;
     int entered;

@@ -22,7 +22,8 @@ enum {
 };
 
 typedef struct {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *original;
     PyObject *leave; /* NULL, or a predicate: leave(self) is true for what is not to be bound */
     PyObject *dict;

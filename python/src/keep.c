@@ -15,7 +15,8 @@ static _Thread_local int rendering;
 /* Stands for a value: its repr is `text`. Or, with `reference`, for an object that is held weakly; then `text` is what
    to say when that is gone, and nobody outside sees the marker. */
 typedef struct {
-    PyObject_HEAD PyObject *text;
+    PyObject_HEAD
+    PyObject *text;
     PyObject *reference;
 } MarkerObject;
 

@@ -3,8 +3,8 @@
  * Variables with a type: what ContextVar does for those that libxctx holds the values of.
  *
  * Values are converted at set and get; <xctx/python.h> says to what. libxctx copies what values point to (retain), so
- * that C code and Python set a variable in the same way, and nobody's memory has to stay. Tokens know the value that was
- * there before as Python sees it, and the builtin context that they were made in.
+ * that C code and Python set a variable in the same way, and nobody's memory has to stay. Tokens know the value that
+ * was there before as Python sees it, and the builtin context that they were made in.
  */
 #include <xctx/follow.h>
 
@@ -18,7 +18,7 @@ struct native {
     enum kind kind;
     bool foreign; /* C code's */
     bool settable;
-    PyObject *keeper; /* what keeps C code's variable there; NULL: nothing */
+    PyObject *keeper;          /* what keeps C code's variable there; NULL: nothing */
     xctx_python_object object; /* what `var` has as its initial value, if it is ours and of type object */
 };
 
@@ -104,8 +104,8 @@ static int kind_of(PyObject *type, enum kind *ret_kind)
         PyTypeObject *type;
         enum kind kind;
     } kinds[] = {
-        {&PyUnicode_Type, KIND_STR},  {&PyBytes_Type, KIND_BYTES}, {&PyLong_Type, KIND_INT},
-        {&PyFloat_Type, KIND_FLOAT},  {&PyBool_Type, KIND_BOOL},   {&PyBaseObject_Type, KIND_OBJECT},
+        {&PyUnicode_Type, KIND_STR}, {&PyBytes_Type, KIND_BYTES}, {&PyLong_Type, KIND_INT},
+        {&PyFloat_Type, KIND_FLOAT}, {&PyBool_Type, KIND_BOOL},   {&PyBaseObject_Type, KIND_OBJECT},
     };
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
@@ -173,7 +173,8 @@ static int from_python(VariableObject *self, PyObject *value, union converted *c
     case KIND_BYTES:
         if (!PyBytes_Check(value))
             return wrong_type(self, "bytes", value);
-        converted->bytes = (xctx_python_bytes){.size = (size_t)PyBytes_GET_SIZE(value), .data = PyBytes_AS_STRING(value)};
+        converted->bytes =
+            (xctx_python_bytes){.size = (size_t)PyBytes_GET_SIZE(value), .data = PyBytes_AS_STRING(value)};
         return 0;
     case KIND_INT:
         return int_from(self, value, ret);

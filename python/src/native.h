@@ -41,8 +41,8 @@ bool xctx_follow_supported(void);
 /* The running thread's builtin context, made if there is none; new. NULL with an exception. */
 PyObject *xctx_current_builtin(void);
 
-/* xctx_follow_thread(), declared with the rest that others call: the running thread, which has the GIL, follows from now
-   on, if it does not yet. What was set without the GIL is published. 0, or -1 with an exception. */
+/* xctx_follow_thread(), declared with the rest that others call: the running thread, which has the GIL, follows from
+   now on, if it does not yet. What was set without the GIL is published. 0, or -1 with an exception. */
 
 /* The native context that a builtin one carries; borrowed, and not to be changed. NULL: none; no exception. */
 xctx_context *xctx_state_context(PyObject *builtin_context);

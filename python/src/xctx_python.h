@@ -17,7 +17,8 @@
 
 /* A ContextVar. */
 typedef struct VariableObject {
-    PyObject_HEAD PyObject *name;
+    PyObject_HEAD
+    PyObject *name;
     PyObject *default_value; /* NULL: none */
     PyObject *inner;         /* the builtin variable; NULL if native */
     PyObject *holder;        /* its name, which leads back here (variable.c) */
@@ -27,15 +28,17 @@ typedef struct VariableObject {
 
 /* A Context. */
 typedef struct ContextObject {
-    PyObject_HEAD PyObject *inner; /* the contextvars.Context; NULL: not made yet, see xctx_context_inner() */
-    PyObject *map;                 /* what `inner` will hold; NULL: it is made */
-    PyObject *snapshot;            /* what was captured when it was copied; NULL: nothing */
+    PyObject_HEAD
+    PyObject *inner;    /* the contextvars.Context; NULL: not made yet, see xctx_context_inner() */
+    PyObject *map;      /* what `inner` will hold; NULL: it is made */
+    PyObject *snapshot; /* what was captured when it was copied; NULL: nothing */
     PyObject *weakrefs;
 } ContextObject;
 
 /* A Token. */
 typedef struct TokenObject {
-    PyObject_HEAD VariableObject *variable;
+    PyObject_HEAD
+    VariableObject *variable;
     PyObject *inner;     /* the builtin token */
     PyObject *old_value; /* what Token.old_value says if there is something; NULL: what `inner` says */
     int used;

@@ -442,8 +442,8 @@ static PyObject *look_at_exit(PyObject *self, PyObject *unused)
     (void)unused;
     if (Py_AtExit(end_python))
         return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS
-    (void)xctx_current();
+    Py_BEGIN_ALLOW_THREADS(void)
+    xctx_current();
     looks_now = 1;
     while (!python_has_ended)
         wait_for(&python_has_ended);
@@ -494,7 +494,8 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "xctx_extension", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "xctx_extension", .m_size = -1,
+                                        .m_methods = functions};
 
 PyMODINIT_FUNC PyInit_xctx_extension(void);
 

@@ -2,10 +2,10 @@
 /*
  * Threads that follow a runtime (include/xctx/follow.h).
  *
- * Nothing of it is on the quick paths. On a thread that follows, the slot shows the empty map in place of its context's:
- * so reading in place, and setting quickly, find no room, and go the slow way, which looks at the version. Such a
- * thread pins nothing: so copying goes the slow way too. Entering and leaving are told by a bit among the watchers,
- * which is set for good when the first thread follows, and blinds the slot again after each switch.
+ * Nothing of it is on the quick paths. On a thread that follows, the slot shows the empty map in place of its
+ * context's: so reading in place, and setting quickly, find no room, and go the slow way, which looks at the version.
+ * Such a thread pins nothing: so copying goes the slow way too. Entering and leaving are told by a bit among the
+ * watchers, which is set for good when the first thread follows, and blinds the slot again after each switch.
  *
  * So whatever reads the map of the thread's own slot takes xctx__slot_map(), unless it is a quick path that the empty
  * map turns away; and whatever depends on what is current begins with xctx__follow().
@@ -25,8 +25,7 @@ void xctx__follow_slowly(struct slot *slot);
 /* Before the running thread, whose slot it is, looks at what is current: finds out what is. */
 static inline void xctx__follow(struct slot *slot)
 {
-    if (XCTX__UNLIKELY(slot->follower ||
-                       slot->asked != atomic_load_explicit(&xctx__follow_asks, memory_order_relaxed)))
+    if (XCTX__UNLIKELY(slot->follower || slot->asked != atomic_load_explicit(&xctx__follow_asks, memory_order_relaxed)))
         xctx__follow_slowly(slot);
 }
 

@@ -69,8 +69,8 @@ struct slot {
     struct cell *due;     /* values whose release waits for the one that runs now: cell.c */
     struct cell *last_due;
     bool releasing;
-    int8_t notifying; /* a watcher runs on this thread: its number + 1 */
-    uint8_t asked;    /* 1: it was asked whether it follows something: follow.h */
+    int8_t notifying;          /* a watcher runs on this thread: its number + 1 */
+    uint8_t asked;             /* 1: it was asked whether it follows something: follow.h */
     struct follower *follower; /* NULL: nothing */
     /* For capture/: */
     int32_t tid;          /* the thread's id; 0: not known yet */

@@ -18,10 +18,10 @@
  *
  * What a variable points to is valid until it is set or reset, or the context is left, as with all variables.
  *
- * Setting. C code that sets a native variable while it has the GIL sets it for Python's current context, as Python would.
- * Without the GIL it is set at once for C code; Python and copies of Python's context have it from the next time that the
- * thread uses the package with the GIL, in the same Python context: call xctx_python_publish() after getting the GIL back
- * to be sure. It is lost if Python leaves the context before.
+ * Setting. C code that sets a native variable while it has the GIL sets it for Python's current context, as Python
+ * would. Without the GIL it is set at once for C code; Python and copies of Python's context have it from the next time
+ * that the thread uses the package with the GIL, in the same Python context: call xctx_python_publish() after getting
+ * the GIL back to be sure. It is lost if Python leaves the context before.
  *
  * Link with libxctx, and call xctx_python_import() in the module's init function. Everything here needs the GIL.
  */
@@ -94,9 +94,10 @@ static inline xctx_var *xctx_python_var(PyObject *variable)
  *
  * @param var            must stay for ever: one of XCTX_VAR_DEFINE()
  * @param type           what its values are: str, bytes, float, int, bool or object
- * @param default_value  what Python's get() returns if it is not set; NULL: the variable's `initial`, if that is not NULL
- * @return new. The same as before if there still is one for the variable, whatever the other arguments are. NULL with an
- *         exception: TypeError for other types.
+ * @param default_value  what Python's get() returns if it is not set; NULL: the variable's `initial`, if that is not
+ *         NULL
+ * @return new. The same as before if there still is one for the variable, whatever the other arguments are. NULL with
+ *         an exception: TypeError for other types.
  */
 static inline PyObject *xctx_python_variable(xctx_var *var, PyObject *type, PyObject *default_value)
 {
@@ -116,8 +117,8 @@ static inline xctx_context *xctx_python_context(PyObject *context)
 }
 
 /**
- * On a thread that C code made, which has entered a context from xctx_python_context() or copied by xctx_copy_current() or
- * xctx_bind() on a thread with the GIL, and has called PyGILState_Ensure(): makes Python's context the one that came
+ * On a thread that C code made, which has entered a context from xctx_python_context() or copied by xctx_copy_current()
+ * or xctx_bind() on a thread with the GIL, and has called PyGILState_Ensure(): makes Python's context the one that came
  * along. The package's own functions do that when they are called; this is for code that uses `contextvars` alone.
  *
  * @return 0, also where there is nothing to do; -1 with an exception.
