@@ -151,7 +151,7 @@ def test_locals_are_shown_if_wanted(tmp_path):
     """
     with_them = run(program % "locals=True", tmp_path=tmp_path)
     assert "    number = 42\n" in with_them
-    assert re.search(r"    bad = <.*Bad.*>\n", with_them)
+    assert "    bad = <repr raised RuntimeError>\n" in with_them
     assert max(map(len, with_them.splitlines())) < 400
     assert "number" not in after_traceback(run(program % "", tmp_path=tmp_path), "ValueError: boom").replace(
         "submits(number", ""

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 
+from xctx._values import render
 from xctx._xctx import _origin
 
 __all__ = ["format_exception", "print_exception"]
@@ -21,6 +22,7 @@ _MAIN = _HERE + "__main__.py"
 CHAIN_MOST = 16  # submissions that are shown of one chain
 ORIGINS_MOST = 16  # exceptions of one report whose work is shown
 EXCEPTIONS_MOST = 1000  # that are looked at
+VALUE_MOST = 200  # characters of a value
 REPEATS_MOST = 3  # equal lines in a row, as the traceback module has it
 
 
@@ -29,7 +31,7 @@ def format_frames(frames, show=None):
 
     show: what makes text of a value.
     """
-    show = show or safe_repr
+    show = show or _show
     frames = [frame for frame in reversed(frames)]
     for index in range(len(frames) - 1, -1, -1):
         if frames[index].filename == _MAIN:  # python -m xctx is not part of the program
@@ -58,13 +60,8 @@ def format_frames(frames, show=None):
     return lines
 
 
-def safe_repr(value, most=200):
-    """A short repr() that does not fail."""
-    try:
-        text = repr(value)
-    except Exception as exception:
-        text = "<%s instance, whose repr() raised %s>" % (type(value).__name__, type(exception).__name__)
-    return text if len(text) <= most else text[: most - 3] + "..."
+def _show(value):
+    return render(value, VALUE_MOST)
 
 
 def _submitter(snapshot):
