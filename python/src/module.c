@@ -8,6 +8,8 @@
  */
 #include "xctx_python.h"
 
+#include <xctx/base.h>
+
 PyObject *xctx_hidden[XCTX_HIDDEN_MAX];
 int xctx_hidden_count;
 PyObject *xctx_origin_var;
@@ -67,8 +69,9 @@ static int module_exec(PyObject *module)
     }
     if (!xctx_origin_var && !(xctx_origin_var = xctx_hidden_create("xctx._origin")))
         return -1;
-    return xctx_variable_init(module) || xctx_token_init(module) || xctx_context_init(module) ||
-                   xctx_native_init(module) || xctx_bound_init(module) || xctx_capture_init(module)
+    return PyModule_AddStringConstant(module, "__version__", xctx_version()) || xctx_variable_init(module) ||
+                   xctx_token_init(module) || xctx_context_init(module) || xctx_native_init(module) ||
+                   xctx_bound_init(module) || xctx_capture_init(module)
                ? -1
                : 0;
 }

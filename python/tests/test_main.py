@@ -263,7 +263,7 @@ def test_help_and_version(script):
         assert done.returncode == 0 and done.stdout.startswith(b"usage: python -m xctx") and not done.stderr
         assert max(map(len, done.stdout.splitlines())) <= 80
     done = python("-m", "xctx", "--version", cwd=script.path)
-    assert done.returncode == 0 and done.stdout.startswith(b"xctx ")
+    assert done.returncode == 0 and done.stdout.decode() == "xctx %s\n" % xctx.__version__
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ set_default_capture() says; format() shows it.
 import collections.abc
 
 from xctx._xctx import *
-from xctx._xctx import Context
+from xctx._xctx import Context, __version__
 
 collections.abc.Mapping.register(Context)
 

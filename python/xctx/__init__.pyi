@@ -26,6 +26,8 @@ from xctx._threads import Thread as Thread, ThreadPoolExecutor as ThreadPoolExec
 from xctx._threadstate import ThreadState as ThreadState
 from xctx._tracebacks import format_exception as format_exception, print_exception as print_exception
 
+__version__: str
+
 if sys.version_info >= (3, 10):
     from typing import ParamSpec
 else:

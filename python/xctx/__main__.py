@@ -203,7 +203,7 @@ def main(arguments):
             if options["only"] == "--version":
                 import xctx
 
-                print("xctx %s" % getattr(xctx, "__version__", "unknown"))
+                print("xctx %s" % xctx.__version__)
             else:
                 print(USAGE, end="")
             return 0
