@@ -118,7 +118,7 @@ static PyObject *set_text(PyObject *arguments, int release)
 {
     PyObject *variable;
     const char *text;
-    if (!PyArg_ParseTuple(arguments, "Os", &variable, &text))
+    if (!PyArg_ParseTuple(arguments, "Oz", &variable, &text))
         return NULL;
     xctx_var *var = xctx_python_var(variable);
     if (!var)
