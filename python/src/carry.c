@@ -103,9 +103,9 @@ int xctx_carry_add(xctx_context *copy, PyObject *builtin)
     return error ? -1 : 0;
 }
 
-PyObject *xctx_carry_adopted(void)
+PyObject *xctx_carry_adopted(const PyThreadState *state)
 {
-    return adopted.context;
+    return adopted.context && state && adopted.state == state->id ? adopted.context : NULL;
 }
 
 int xctx_carry_adopt(PyThreadState *state)

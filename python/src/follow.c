@@ -239,9 +239,9 @@ static PyObject *current_builtin(const struct thread *thread)
     return state ? state->context : NULL;
 }
 
-static bool is_base(PyObject *builtin)
+static bool is_base(const struct thread *thread, PyObject *builtin)
 {
-    return !builtin || !((struct builtin_context *)builtin)->entered || builtin == xctx_carry_adopted();
+    return !builtin || !((struct builtin_context *)builtin)->entered || builtin == xctx_carry_adopted(thread->state);
 }
 
 /* Whether the thread has it entered: it, or one that was current before. */
@@ -396,7 +396,7 @@ static int follow(struct thread *thread)
         level_leave(thread);
     }
     struct core *core = core_of(builtin);
-    if (is_base(builtin)) {
+    if (is_base(thread, builtin)) {
         core_unref(thread->base);
         thread->base = core_ref(core);
         if (!core && xctx_current())

@@ -84,8 +84,9 @@ extern _Thread_local int xctx_carry_held;
    memory. */
 int xctx_carry_add(xctx_context *copy, PyObject *builtin);
 
-/* The builtin context that was adopted on this thread, borrowed; NULL: none. Without the GIL. */
-PyObject *xctx_carry_adopted(void);
+/* The builtin context that was adopted on this thread, whose thread state that is, borrowed; NULL: none. One that went
+   with an earlier thread state is none: another context may be where it was. Without the GIL. */
+PyObject *xctx_carry_adopted(const PyThreadState *state);
 
 /* ---- native.c ---- */
 

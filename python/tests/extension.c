@@ -244,6 +244,7 @@ static PyObject *entered(PyObject *self, PyObject *arguments)
 struct job {
     xctx_var *var;      /* may be NULL */
     PyObject *callable; /* may be NULL */
+    PyObject *first;    /* is called before, on its own; may be NULL */
     char *text;
     PyObject *result;
     PyObject *error;
@@ -254,6 +255,13 @@ static void *work(void *arg)
     struct job *job = arg;
     const char *text = job->var ? xctx_var_get(job->var) : NULL;
     job->text = text ? strdup(text) : NULL;
+    if (job->first) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        PyObject *result = PyObject_CallObject(job->first, NULL);
+        Py_XDECREF(result);
+        PyErr_Clear();
+        PyGILState_Release(state); /* the thread state goes */
+    }
     if (job->callable) {
         PyGILState_STATE state = PyGILState_Ensure();
         job->result = PyObject_CallObject(job->callable, NULL);
@@ -307,6 +315,8 @@ static PyObject *on_thread(PyObject *arguments, const char *how)
     if (!PyArg_ParseTuple(arguments, "OO|O", &variable, &callable, &context))
         return NULL;
     struct job job = {.callable = callable == Py_None ? NULL : callable};
+    if (context && PyCallable_Check(context))
+        job.first = context;
     if (variable != Py_None && !(job.var = xctx_python_var(variable)))
         return NULL;
     pthread_t thread;
