@@ -1152,27 +1152,25 @@ def test_memory_error_at_every_allocation_of_setting(monkeypatch):
 
 @pytest.mark.skipif(set_nomemory is None, reason="no _testcapi")
 def test_no_copy_without_memory_stays_entered():
+    failed = []
+
     def copy_without_memory():
-        here = contextvars.copy_context
         variable = contextvars.ContextVar("variable", default=0)
-        for what in ("stack", "all"):
-            set_default_capture(what)
-            for start in range(1, 200):
-                set_nomemory(start, start + 1)
-                try:
-                    copy_context()
-                    break
-                except MemoryError:
-                    pass
-                finally:
-                    remove_mem_hooks()
-            assert start >= 3
-            variable.set(start)
-        return here()
+        # Not until the first success: some of what is missing is done without.
+        for start in range(1, 60):
+            set_nomemory(start, start + 1)
+            try:
+                copy_context()
+            except MemoryError:
+                failed.append(start)
+            finally:
+                remove_mem_hooks()
+        variable.set(1)
+        return contextvars.copy_context()
 
     context = contextvars.Context()
     copied = context.run(copy_without_memory)  # RuntimeError: another context is current
-    assert dict(copied) == dict(context)
+    assert failed and dict(copied) == dict(context)
 
 
 def test_frames_of_a_module_that_is_renamed_meanwhile():
