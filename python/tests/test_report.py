@@ -278,6 +278,20 @@ def test_interpreter_frames_are_folded():
     assert "frames of the Python interpreter" not in full
 
 
+def test_native_stacks_begin_with_no_frame_of_the_package():
+    context = copy_context()
+    if not any(context.native_frames):
+        pytest.skip("no native frames")
+    own = [frame for frame in context.native_frames if (frame.module or "").rpartition("/")[2].startswith("_xctx.")]
+    assert own and context.native_frames[0] is own[0]
+    for text in context.format(), context._repr_html_():
+        native = text[text.index("Native stack") :]
+        assert re.search(r"… \d+ frames of the Python interpreter and of xctx", native)
+        assert not any(re.search(r"\b%s\b" % frame.function, native) for frame in own)
+    full = context.format(interpreter=True)
+    assert all(frame.function in full for frame in own)
+
+
 def test_snapshot_formats_as_well():
     snapshot = make().snapshot
     text = snapshot.format()

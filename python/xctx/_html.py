@@ -7,7 +7,7 @@ what is inside of the piece alone. Texts come into it through _escape() only.
 
 from html import escape as _escape
 
-from xctx._report import _folded, _folded_text, _notes, _time_text, _who
+from xctx._report import _folded, _notes, _time_text, _who
 from xctx._values import one_line
 
 _STYLE = """
@@ -108,7 +108,7 @@ def _native(tree):
     parts = []
     for index, frame in _folded(tree["native_frames"], False):
         if index is None:
-            parts.append('<p class="no">%s</p>' % _escape(_folded_text(frame)))
+            parts.append('<p class="no">%s</p>' % _escape(frame))
         else:
             parts.append(_native_frame(index, frame))
     parts += ['<p class="no">%s</p>' % _escape(note) for note in tree["native_notes"]]

@@ -52,13 +52,19 @@ def _is_interpreter(frame):
     return re.match(r"(lib)?python[\d.]", name) is not None or frame.module == os.path.realpath(sys.executable)
 
 
-def _is_common(frame):
-    """Frames whose locals nobody asks for: of the interpreter, of this package, of the start of threads."""
-    name = os.path.basename(frame.module or "")
-    return _is_interpreter(frame) or name.startswith(("_xctx.", "libxctx.", "libc.so", "libc-", "libpthread"))
+def _is_package(frame):
+    return os.path.basename(frame.module or "").startswith(("_xctx.", "libxctx."))
+
+
+def _is_start(frame):
+    """Of the C library: where threads and programs begin."""
+    return os.path.basename(frame.module or "").startswith(("libc.so", "libc-", "libpthread"))
 
 
 def _native_dict(frame):
+    interpreter, package = _is_interpreter(frame), _is_package(frame)
+    # Nobody asks for those of the others.
+    with_locals = not (interpreter or package or _is_start(frame))
     return {
         "function": frame.function,
         "file": frame.file,
@@ -67,8 +73,9 @@ def _native_dict(frame):
         "pc": frame.pc,
         "offset": frame.offset,
         "inlined": frame.inlined,
-        "interpreter": _is_interpreter(frame),
-        "locals": None if _is_common(frame) else [dict(local._asdict()) for local in frame.locals],
+        "interpreter": interpreter,
+        "package": package,
+        "locals": [dict(local._asdict()) for local in frame.locals] if with_locals else None,
     }
 
 
@@ -258,22 +265,24 @@ def _put_frames(pen, tree):
 
 
 def _folded(frames, interpreter):
-    """(index, frame), or (None, count) for frames of the interpreter in a row."""
-    count = 0
+    """(index, frame), or (None, text) for frames in a row of the interpreter and of this package."""
+    row = []
     for index, frame in enumerate(frames):
-        if frame["interpreter"] and not interpreter:
-            count += 1
+        if (frame["interpreter"] or frame["package"]) and not interpreter:
+            row.append(frame)
             continue
-        if count:
-            yield None, count
-            count = 0
+        if row:
+            yield None, _folded_text(row)
+            row = []
         yield index, frame
-    if count:
-        yield None, count
+    if row:
+        yield None, _folded_text(row)
 
 
-def _folded_text(count):
-    return "… %d frame%s of the Python interpreter" % (count, "" if count == 1 else "s")
+def _folded_text(row):
+    whose = ["the Python interpreter"] if any(frame["interpreter"] for frame in row) else []
+    whose += ["xctx"] if any(frame["package"] for frame in row) else []
+    return "… %d frame%s of %s" % (len(row), "" if len(row) == 1 else "s", " and of ".join(whose))
 
 
 def _put_native_locals(pen, variables):
@@ -288,7 +297,7 @@ def _put_native(pen, tree, interpreter):
         return
     for index, frame in _folded(tree["native_frames"], interpreter):
         if index is None:
-            pen.put(6, (_folded_text(frame), "faint"))
+            pen.put(6, (frame, "faint"))
             continue
         name = frame["function"] or "0x%x" % frame["pc"]
         pieces = ["#%-3d" % index, (one_line(name), "function")]
