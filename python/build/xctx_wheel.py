@@ -54,12 +54,12 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
             record.append('%s,sha256=%s,%d\n' % (path, digest, len(data)))
 
         package = os.path.join(built, 'xctx')
-        for file in sorted(os.listdir(package)):
-            path = os.path.join(package, file)
-            # Links are for those who build C code.
-            if os.path.isfile(path) and not os.path.islink(path):
+        paths = [os.path.join(folder, file) for folder, _, files in os.walk(package) for file in files]
+        for path in sorted(paths):
+            # Wheels cannot have links.
+            if not os.path.islink(path):
                 with open(path, 'rb') as content:
-                    add('xctx/' + file, content.read(), os.stat(path).st_mode & 0o777)
+                    add(os.path.relpath(path, built), content.read(), os.stat(path).st_mode & 0o777)
         add(info + '/METADATA', metadata().encode())
         add(info + '/WHEEL', ('Wheel-Version: 1.0\nGenerator: xctx\nRoot-Is-Purelib: false\nTag: %s\n' % tag()).encode())
         with open(os.path.join(ROOT, 'LICENSE'), 'rb') as content:

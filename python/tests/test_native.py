@@ -3,9 +3,12 @@
 import asyncio
 import contextvars
 import gc
+import os
 import random
+import shlex
 import subprocess
 import sys
+import sysconfig
 import threading
 import weakref
 from contextlib import contextmanager
@@ -669,18 +672,52 @@ def test_collections_that_set_variables_while_those_are_gone_through():
     subprocess.run([sys.executable, '-c', GOING_THROUGH], check=True, timeout=60)
 
 
-@isolated
-def test_adopted_context_goes_with_its_thread_state():
-    TEXT.set('bound')
-    adopted = []
+# ---- the package's headers ----
 
-    def first():
-        adopted.append(TEXT.get())
+NUMBER = """
+#include <xctx/python.h>
+#include <xctx/xctx.h>
 
-    def second():
-        extension.publish()  # the thread follows, and adopts nothing
-        contexts = [xctx.Context() for _ in range(1000)]  # one of them where the adopted one was
-        return {context.run(extension.read, TEXT) for context in contexts}
+static XCTX_VAR_DEFINE(number);
 
-    assert extension.on_bound_thread(TEXT, second, first) == ('bound', {None})
-    assert adopted == ['bound']
+static PyObject *read_number(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromVoidPtr(xctx_var_get(&number));
+}
+
+static PyMethodDef functions[] = {{"read", read_number, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "number", .m_size = -1, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit_number(void)
+{
+    if (xctx_python_import())
+        return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    PyObject *variable = module ? xctx_python_variable(&number, (PyObject *)&PyLong_Type, NULL) : NULL;
+    if (!variable || PyModule_AddObject(module, "number", variable))
+        return NULL;
+    return module;
+}
+"""
+
+
+def test_extension_is_built_against_the_package_alone(tmp_path):
+    include = xctx.get_include()
+    assert os.path.isabs(include)
+    copy = os.path.dirname(include)
+    (tmp_path / 'number.c').write_text(NUMBER)
+    # Installed beside the package, and found without LD_LIBRARY_PATH, also where it is imported first.
+    os.symlink(copy, str(tmp_path / 'xctx'))
+    command = ['cc', '-shared', '-fPIC', 'number.c', '-o', 'number' + sysconfig.get_config_var('EXT_SUFFIX'),
+               '-I', include, '-isystem' + sysconfig.get_path('include'), '-isystem' + sysconfig.get_path('platinclude'),
+               os.path.join(include, '..', 'libxctx.so.0'), '-Wl,-rpath,$ORIGIN/xctx']
+    built = subprocess.run(command, cwd=str(tmp_path), stderr=subprocess.PIPE, universal_newlines=True)
+    assert built.returncode == 0, ' '.join(map(shlex.quote, command)) + '\n' + built.stderr
+    code = ('import number, xctx\n'
+            'xctx.Context().run(lambda: (number.number.set(17), print(number.read())))\n'
+            'print(number.read())\n'
+            'with open("/proc/self/maps") as maps:\n'
+            '    print(len({line.split()[-1] for line in maps if "/libxctx.so" in line}))\n')
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert (done.returncode, done.stdout.split()) == (0, ['17', '0', '1']), done.stdout

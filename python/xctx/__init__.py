@@ -46,9 +46,20 @@ __all__ = [
     "Token",
     "copy_context",
     "get_default_capture",
+    "get_include",
     "set_default_capture",
     *_LATER,
 ]
+
+
+def get_include():
+    """The folder with the headers (xctx/python.h, xctx/xctx.h, …), for compilers of extension modules.
+
+    The library to link with, libxctx.so.0, is in the folder above.
+    """
+    import os
+
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
 
 
 def __getattr__(name):
