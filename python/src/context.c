@@ -513,7 +513,8 @@ static PyMethodDef context_methods[] = {
     {"items", (PyCFunction)context_items, METH_NOARGS,
      "items($self, /)\n--\n\nReturn an iterator over all variables and their values in the context object."},
     {"format", (PyCFunction)(void (*)(void))context_format, METH_VARARGS | METH_KEYWORDS,
-     "format(**options)\n\nReturn a report, a str: variables, and what was captured."},
+     "format($self, /, *, color=False, locals=True, native=True, interpreter=False, chain=True, width=80)\n--\n\n"
+     "Return a report, a str: variables, and what was captured. Options as those of Snapshot.format()."},
     {"_repr_html_", context_html, METH_NOARGS, "The report as HTML, for Jupyter."},
     {NULL, NULL, 0, NULL},
 };

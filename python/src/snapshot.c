@@ -533,7 +533,9 @@ static PyMethodDef snapshot_methods[] = {
      "format($self, /, *, color=False, locals=True, native=True, interpreter=False, chain=True, width=80)\n--\n\n"
      "The snapshot as text: Python and native call stacks, locals, thread state, and where the work came from.\n\n"
      "Values are shown as their objects are now, unless they were rendered at the copy.\n"
-     "interpreter: show each native frame of the interpreter, too."},
+     "color: with escape sequences for terminals; locals, native: show local variables, the native call stack;\n"
+     "chain: show where the work came from; interpreter: show each native frame of the interpreter and of xctx, too;\n"
+     "width: in columns."},
     {"to_dict", (PyCFunction)(void (*)(void))snapshot_to_dict, METH_VARARGS | METH_KEYWORDS,
      "to_dict($self, /)\n--\n\nThe snapshot as a dictionary of what JSON has; values are texts."},
     {"_repr_html_", (PyCFunction)(void (*)(void))snapshot_html, METH_VARARGS | METH_KEYWORDS,
