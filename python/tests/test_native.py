@@ -15,8 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 import xctx
-
-extension = pytest.importorskip('xctx_extension')
+import xctx_extension as extension
 
 TEXT = xctx.ContextVar('text', type=str)
 READERS = [extension.read, extension.read_without_gil]
