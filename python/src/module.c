@@ -23,22 +23,23 @@ PyObject *xctx_hidden_create(const char *name)
     return variable;
 }
 
-PyDoc_STRVAR(copy_context_doc,
-             "copy_context()\n--\n\n"
-             "Return a copy of the current context.\n\n"
-             "It holds what contextvars.copy_context() holds, and what set_default_capture() says. At first that is\n"
-             "everything: Python's and the native call stack, local variables, the thread's settings. That costs some\n"
-             "microseconds in place of some ten nanoseconds, and local variables' values live as long as the copy. This\n"
-             "line, or XCTX_PYTHON_CAPTURE=none in the environment, turns it off:\n\n"
-             "    xctx.set_default_capture('none')\n\n"
-             ">>> import xctx\n"
-             ">>> user = xctx.ContextVar('user')\n"
-             ">>> def handle(number):\n"
-             "...     user.set('ada')\n"
-             "...     return xctx.copy_context()\n"
-             ">>> context = xctx.Context().run(handle, 17)\n"
-             ">>> context[user], context.frames[0].name, context.frames[0].locals\n"
-             "('ada', 'handle', {'number': 17})");
+PyDoc_STRVAR(
+    copy_context_doc,
+    "copy_context()\n--\n\n"
+    "Return a copy of the current context.\n\n"
+    "It holds what contextvars.copy_context() holds, and what set_default_capture() says. At first that is\n"
+    "everything: Python's and the native call stack, local variables, the thread's settings. That costs some\n"
+    "microseconds in place of some ten nanoseconds, and local variables' values live as long as the copy. This\n"
+    "line, or XCTX_PYTHON_CAPTURE=none in the environment, turns it off:\n\n"
+    "    xctx.set_default_capture('none')\n\n"
+    ">>> import xctx\n"
+    ">>> user = xctx.ContextVar('user')\n"
+    ">>> def handle(number):\n"
+    "...     user.set('ada')\n"
+    "...     return xctx.copy_context()\n"
+    ">>> context = xctx.Context().run(handle, 17)\n"
+    ">>> context[user], context.frames[0].name, context.frames[0].locals\n"
+    "('ada', 'handle', {'number': 17})");
 
 static PyObject *copy_context(PyObject *module, PyObject *ignored)
 {

@@ -671,6 +671,23 @@ def test_collections_that_set_variables_while_those_are_gone_through():
     subprocess.run([sys.executable, '-c', GOING_THROUGH], check=True, timeout=60)
 
 
+@isolated
+def test_adopted_context_goes_with_its_thread_state():
+    TEXT.set('bound')
+    adopted = []
+
+    def first():
+        adopted.append(TEXT.get())
+
+    def second():
+        extension.publish()  # the thread follows, and adopts nothing
+        contexts = [xctx.Context() for _ in range(1000)]  # one of them where the adopted one was
+        return {context.run(extension.read, TEXT) for context in contexts}
+
+    assert extension.on_bound_thread(TEXT, second, first) == ('bound', {None})
+    assert adopted == ['bound']
+
+
 # ---- the package's headers ----
 
 NUMBER = """
