@@ -40,11 +40,14 @@ static __attribute__((noinline)) void descend(int left, bench_loop *loop, long n
 /* The frame where the chain of frame pointers ends: what called the loop is not compiled with them. */
 static __attribute__((noinline)) void outermost(bench_loop *loop, long n)
 {
+    char ground[XCTX_SNAPSHOT_STACK_DEFAULT]; /* so that there is as much stack above as any row copies */
     void *volatile *record = __builtin_frame_address(0);
     void *kept = record[0];
+    bench_use(ground);
     record[0] = NULL;
     descend(depth, loop, n);
     record[0] = kept;
+    bench_use(ground);
 }
 
 /* A function that runs NAME_below, which has a loop, below `depth` calls. */
