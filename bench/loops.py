@@ -34,8 +34,10 @@ def scene(module, value=1000000, **options):
     Where two of them collide in a context, that has one more level, and setting takes longer. So that no side has bad
     luck, none do.
     """
+    others = []  # kept until then: CPython makes the hash of the address, and the next may lie where these were
     while True:
         variables = [module.ContextVar("bench", **options) for _ in range(VARIABLES)]
+        others.append(variables)
         context = contextvars.Context()
         for variable in variables:
             context.run(variable.set, value)
