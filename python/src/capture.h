@@ -95,8 +95,8 @@ extern OptionsObject *xctx_options; /* in force */
 /* Adds set_default_capture() and get_default_capture() to the module. 0; -1 with an exception. */
 int xctx_options_init(PyObject *module);
 
-/* Whether a name is secret. Runs nobody's code but what `redact` is. `value` may be NULL: then a callable is asked with
-   None. 1 also if finding out failed; no exception is left. */
+/* Whether the value of that name is secret. Runs nobody's code but what `redact` is. 1 also if finding out failed; no
+   exception is left. */
 int xctx_redacted(OptionsObject *options, PyObject *name, PyObject *value);
 
 /* ---- keep.c ---- */

@@ -160,17 +160,20 @@ static PyObject *copy_value(PyObject *value, int depth, Py_ssize_t *budget)
 
 struct keeping {
     OptionsObject *options;
-    PyObject *render; /* _report.render; NULL: values are kept */
+    PyObject *render;  /* _report.render; NULL: values are kept */
+    PyObject *redacts; /* the options' method, for items of dicts; NULL: values are kept, or nothing is secret */
     Py_ssize_t budget;
 };
 
 static PyObject *render_value(struct keeping *keeping, PyObject *held)
 {
     PyObject *value = xctx_held(held);
-    PyObject *text = value ? PyObject_CallFunction(keeping->render, "On", value, keeping->options->max_repr) : NULL;
+    PyObject *most = value ? PyLong_FromSsize_t(keeping->options->max_repr) : NULL;
+    PyObject *text = most ? PyObject_CallFunctionObjArgs(keeping->render, value, most, keeping->redacts, NULL) : NULL;
     PyObject *marker = text ? marker_new(text, NULL) : NULL;
 
     Py_XDECREF(text);
+    Py_XDECREF(most);
     Py_XDECREF(value);
     return marker;
 }
@@ -227,6 +230,17 @@ static int keep_frame(struct keeping *keeping, RecordObject *record, struct fram
     return 0;
 }
 
+static int prepare_rendering(struct keeping *keeping)
+{
+    keeping->render = xctx_report_function("render");
+    if (keeping->render && keeping->options->redact) {
+        keeping->redacts = xctx_attribute((PyObject *)keeping->options, "redacts");
+        if (!keeping->redacts)
+            Py_CLEAR(keeping->render);
+    }
+    return keeping->render ? 0 : -1;
+}
+
 int xctx_keep_values(RecordObject *record)
 {
     OptionsObject *options = record->options;
@@ -235,13 +249,14 @@ int xctx_keep_values(RecordObject *record)
 
     if (!options->redact && options->depth <= 1 && !options->eager)
         return 0;
-    if (options->eager && !rendering && !(keeping.render = xctx_report_function("render")))
+    if (options->eager && !rendering && prepare_rendering(&keeping))
         return -1;
     rendering++;
     for (Py_ssize_t i = 0; i < record->frame_count && !error; i++)
         error = keep_frame(&keeping, record, &record->frames[i]);
     rendering--;
     Py_XDECREF(keeping.render);
+    Py_XDECREF(keeping.redacts);
     return error;
 }
 

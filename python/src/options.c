@@ -37,7 +37,7 @@ static int name_matches(OptionsObject *options, PyObject *name)
 
 static int says_redact(OptionsObject *options, PyObject *name, PyObject *value)
 {
-    PyObject *said = PyObject_CallFunctionObjArgs(options->redact, name, value ? value : Py_None, NULL);
+    PyObject *said = PyObject_CallFunctionObjArgs(options->redact, name, value, NULL);
     int result = said ? PyObject_IsTrue(said) : -1;
 
     Py_XDECREF(said);
@@ -86,12 +86,14 @@ static void options_dealloc(PyObject *self)
     PyObject_GC_Del(self);
 }
 
-/* Whether a variable or local of that name is secret. */
-static PyObject *options_redacts(PyObject *self, PyObject *name)
+/* redacts(name, value): whether a variable, a local or an item of that name is secret. */
+static PyObject *options_redacts(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (!PyUnicode_Check(name))
-        return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s", Py_TYPE(name)->tp_name);
-    return PyBool_FromLong(xctx_redacted((OptionsObject *)self, name, NULL));
+    if (count != 2)
+        return PyErr_Format(PyExc_TypeError, "redacts expected 2 arguments, got %zd", count);
+    if (!PyUnicode_Check(arguments[0]))
+        return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s", Py_TYPE(arguments[0])->tp_name);
+    return PyBool_FromLong(xctx_redacted((OptionsObject *)self, arguments[0], arguments[1]));
 }
 
 static PyObject *options_max_repr(PyObject *self, void *closure)
@@ -101,7 +103,7 @@ static PyObject *options_max_repr(PyObject *self, void *closure)
 }
 
 static PyMethodDef options_methods[] = {
-    {"redacts", options_redacts, METH_O, NULL},
+    {"redacts", (PyCFunction)(void (*)(void))options_redacts, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -303,8 +305,9 @@ PyDoc_STRVAR(
     "max_repr: how many characters of a value reports show.\n"
     "redact: names of variables whose values are secret, or patterns of names as in fnmatch, in upper or lower case; "
     "or a\n"
-    "    callable that is called with name and value and returns whether it is. Such values are not kept in locals, "
-    "nor\n"
+    "    callable that is called with name and value and returns whether it is: with those of locals at the copy;\n"
+    "    with those of context variables, items of dicts whose key is a str, and native locals (the value as text, or\n"
+    "    None) when a report is made. If it raises, the value is secret. Such values are not kept in locals, nor\n"
     "    shown in reports. Nothing is secret if nothing is said here.\n"
     "render: 'lazy' keeps values and shows them as they are when a report is made; 'eager' calls repr() at the copy "
     "and\n"

@@ -30,8 +30,9 @@ class _Repr(reprlib.Repr):
 
     known = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
 
-    def __init__(self):
+    def __init__(self, is_secret):
         super().__init__()
+        self.is_secret = is_secret
         self.maxstring = self.maxother = 100
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 10
 
@@ -42,15 +43,29 @@ class _Repr(reprlib.Repr):
             return object.__repr__(x)
         if type(x) in (set, frozenset):  # which reprlib sorts, and so compares
             return "%s of %d" % (type(x).__name__, len(x))
-        if type(x) is dict and any(type(key) is not str for key in x.copy()):
-            return "dict of %d" % len(x)
         if type(x) is int and x.bit_length() > 1000:
             return "<int of %d bits>" % x.bit_length()
         return super().repr1(x, level)
 
+    def repr_dict(self, x, level):
+        x = x.copy()  # which other threads do not change
+        if any(type(key) is not str for key in x):
+            return "dict of %d" % len(x)
+        if x and level <= 0:
+            return "{...}"
+        pieces = []
+        for key in sorted(x):
+            item = x[key]
+            if len(pieces) == self.maxdict:
+                pieces.append("...")
+                break
+            text = "<redacted>" if self.is_secret(key, item) else self.repr1(item, level - 1)
+            pieces.append("%s: %s" % (self.repr1(key, level - 1), text))
+        return "{%s}" % ", ".join(pieces)
+
 
 def _show(value, most=200):
-    text = _Repr().repr(value)
+    text = _Repr(_secrets()).repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
@@ -95,8 +110,8 @@ def _describe_thread(identifier, frames, context, origin, note):
 
 
 def _secrets():
-    """Whether a variable of that name is secret. A function of the program that says so is not called: then all are."""
-    return (lambda name: True) if callable(get_default_capture()["redact"]) else _options().redacts
+    """Whether the value of that name is secret. A function of the program that says so is not called: then all are."""
+    return (lambda name, value: True) if callable(get_default_capture()["redact"]) else _options().redacts
 
 
 def _describe_variables(context):
@@ -107,7 +122,7 @@ def _describe_variables(context):
             lines.append("  ...\n")
             break
         name = str.__str__(variable.name)  # also of a subclass of str
-        lines.append("  %s = %s\n" % (name, "<redacted>" if is_secret(name) else _show(value)))
+        lines.append("  %s = %s\n" % (name, "<redacted>" if is_secret(name, value) else _show(value)))
     return lines
 
 
@@ -118,7 +133,7 @@ def dump(file=None):
     that was submitted that submitted it, and so on. Other threads go on meanwhile, so the stacks are of nearly the
     same moment. Values are shown without calling the program's code: of types that are not builtin, only their names.
     What set_default_capture(redact=...) says is secret is not shown; if that is a function, which a dump does not call,
-    no context variable's value is.
+    no context variable's value is, nor what is in a dict under a str.
     """
     file = sys.stderr if file is None else file
     if file is None:

@@ -55,7 +55,7 @@ class _Decoder:
 
     def _local(self, fields):
         local = NativeLocal(*fields)
-        secret = local.name and self.options.redacts(local.name)
+        secret = local.name and self.options.redacts(local.name, local.value)
         return local._replace(value=None, source="redacted") if secret else local
 
 

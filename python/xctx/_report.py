@@ -137,7 +137,7 @@ def _variables(context):
     pairs = []
     for variable, value in context.items():
         name = one_line(str.__str__(variable.name))  # also of a subclass of str
-        pairs.append((name, "<redacted>" if redacts(name) else render(value, most, redacts)))
+        pairs.append((name, "<redacted>" if redacts(name, value) else render(value, most, redacts)))
     return sorted(pairs)
 
 

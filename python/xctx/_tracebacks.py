@@ -29,9 +29,8 @@ REPEATS_MOST = 3  # equal lines in a row, as the traceback module has it
 def format_frames(frames, show=None):
     """Lines for a Snapshot's frames, the most recent last, as the traceback module writes them.
 
-    show: what makes text of a value.
+    show: what makes text of a value; for frames that have locals.
     """
-    show = show or _show
     frames = [frame for frame in reversed(frames)]
     for index in range(len(frames) - 1, -1, -1):
         if frames[index].filename == _MAIN:  # python -m xctx is not part of the program
@@ -60,8 +59,10 @@ def format_frames(frames, show=None):
     return lines
 
 
-def _show(value):
-    return render(value, VALUE_MOST)
+def _shower(snapshot):
+    """What makes text of its values, without what was said to be secret when it was taken."""
+    redacts = snapshot._options.redacts
+    return lambda value: render(value, VALUE_MOST, redacts)
 
 
 def _submitter(snapshot):
@@ -77,7 +78,7 @@ def format_chain(snapshot, what="The work", show=None):
             break
         if depth:
             what = "That"
-        frames = format_frames(snapshot.frames, show)
+        frames = format_frames(snapshot.frames, show or _shower(snapshot))
         if frames:
             lines.append("%s was submitted by %s here (most recent call last):\n" % (what, _submitter(snapshot)))
             if getattr(snapshot, "more_frames", False):

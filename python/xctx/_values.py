@@ -64,7 +64,7 @@ def _render(value, most, level, redacts):
             "%s: %s"
             % (
                 _render(key, most, level - 1, redacts),
-                "<redacted>" if type(key) is str and redacts(key) else _render(item, most, level - 1, redacts),
+                "<redacted>" if type(key) is str and redacts(key, item) else _render(item, most, level - 1, redacts),
             )
             for key, item in list(value.items())[: ITEMS_MOST + 1]
         )
@@ -79,7 +79,7 @@ def _render(value, most, level, redacts):
     return _items(pieces, "{" if kind is set else "frozenset({", "}" if kind is set else "})", most, len(value))
 
 
-def _nothing_secret(name):
+def _nothing_secret(name, value):
     return False
 
 
