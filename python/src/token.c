@@ -44,14 +44,35 @@ static int token_clear(TokenObject *self)
     return 0;
 }
 
-static void token_dealloc(TokenObject *self)
+static void token_free(TokenObject *self)
 {
-    PyObject_GC_UnTrack(self);
     token_clear(self);
     if (free_count < FREE_MAX)
         free_tokens[free_count++] = self;
     else
         PyObject_GC_Del(self);
+}
+
+/*
+ * A token may be the old value of another, in a chain of any length: `token = variable.set(token)`. CPython's trashcan
+ * bounds the recursion, but costs something with each token that goes; so it is used from a depth on that others do not
+ * reach. The count is of all threads, and so too high at worst.
+ */
+static void token_dealloc(TokenObject *self)
+{
+    enum { DEPTH_PLAIN = 20 };
+    static int depth;
+
+    PyObject_GC_UnTrack(self);
+    depth++;
+    if (__builtin_expect(depth <= DEPTH_PLAIN, 1)) {
+        token_free(self);
+    } else {
+        Py_TRASHCAN_BEGIN(self, token_dealloc);
+        token_free(self);
+        Py_TRASHCAN_END;
+    }
+    depth--;
 }
 
 static PyObject *token_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)

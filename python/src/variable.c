@@ -173,6 +173,7 @@ static void variable_dealloc(VariableObject *self)
     /* Before anything that runs Python code. */
     if (self->holder && ((Holder *)self->holder)->variable == self)
         ((Holder *)self->holder)->variable = NULL;
+    Py_TRASHCAN_BEGIN(self, variable_dealloc); /* defaults may be variables, in a chain of any length */
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     if (self->native)
@@ -182,6 +183,7 @@ static void variable_dealloc(VariableObject *self)
     Py_CLEAR(self->inner);
     Py_CLEAR(self->holder);
     PyObject_GC_Del(self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *variable_repr(VariableObject *self)
