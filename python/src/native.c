@@ -363,10 +363,20 @@ PyObject *xctx_native_wrap(xctx_var *var, PyObject *type, PyObject *default_valu
     return (PyObject *)self;
 }
 
+void xctx_native_variable_clear(VariableObject *self)
+{
+    const struct native *native = self->native;
+
+    /* Borrowed from default_value, all others being copies. */
+    if (native->kind == KIND_OBJECT && !native->foreign && native->var)
+        native->var->options_.initial = NULL;
+}
+
 void xctx_native_variable_finish(VariableObject *self)
 {
     struct native *native = self->native;
 
+    xctx_native_variable_clear(self);
     self->native = NULL;
     if (native->var) {
         forget(native->var);
@@ -376,8 +386,6 @@ void xctx_native_variable_finish(VariableObject *self)
                 native->var->options_.initial = NULL;
             else
                 initial = NULL;
-            if (native->kind == KIND_OBJECT)
-                native->var->options_.initial = NULL;
             xctx_var_unref(native->var);
             free(initial);
         }

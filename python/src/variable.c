@@ -162,6 +162,8 @@ static int variable_clear(VariableObject *self)
 {
     if (self->holder)
         ((Holder *)self->holder)->variable = NULL;
+    if (self->native)
+        xctx_native_variable_clear(self);
     Py_CLEAR(self->name);
     Py_CLEAR(self->default_value);
     return 0;

@@ -118,6 +118,7 @@ PyObject *xctx_report_function(const char *name);
  * NULL. get returns new, NULL without an exception if there is no value and no default. set returns a token.
  */
 int xctx_native_variable_init(VariableObject *self, PyObject *type);
+void xctx_native_variable_clear(VariableObject *self); /* default_value goes, and the object stays */
 void xctx_native_variable_finish(VariableObject *self);
 int xctx_native_get(VariableObject *self, PyObject *default_value /* NULL: none */, PyObject **ret_value);
 PyObject *xctx_native_set(VariableObject *self, PyObject *value);

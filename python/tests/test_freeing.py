@@ -123,3 +123,31 @@ print('end')
 """
     )
     assert (result.returncode, result.stdout) == (0, "end\n")
+
+
+def test_a_variable_that_the_collector_has_cleared_has_no_default_any_more():
+    """A destructor of C's may run after that, and find the variable, as gc.get_objects() does."""
+    result = run(
+        """
+import ctypes, gc, xctx
+class Default:
+    pass
+@ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+def find(capsule):
+    for found in gc.get_objects():
+        if type(found) is xctx.ContextVar:
+            try:
+                print('a value', found.get())
+            except LookupError:
+                print('LookupError')
+new = ctypes.pythonapi.PyCapsule_New
+new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+variable = xctx.ContextVar('v', type=object, default=Default())
+cycle = [variable, new(1, None, find)]  # which goes after the variable was cleared, and before it is freed
+cycle.append(cycle)
+del variable, cycle
+gc.collect()
+print('end')
+"""
+    )
+    assert (result.returncode, result.stdout) == (0, "LookupError\nend\n")
