@@ -231,6 +231,43 @@ def test_a_forked_child_dumps_itself():
     assert text.count("in in_the_child") == 1 and "waitpid" not in text
 
 
+def test_descriptors_that_the_program_has_closed_are_left_alone():
+    """Daemons close whatever is open. What has the pipe's numbers then is not written to, nor read, nor closed."""
+    text = run(
+        """
+        import os, signal, sys, xctx
+        before = len(os.listdir("/proc/self/fd"))
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        xctx.register_dump()
+        os.closerange(3, 20)
+        files = [os.memfd_create("file%d" % number) for number in range(17)]
+        for file in files:
+            os.write(file, b"1234")
+            os.lseek(file, 0, os.SEEK_SET)
+
+        def check(text):
+            for file in files:
+                assert os.fstat(file).st_size == 4 and os.lseek(file, 0, os.SEEK_CUR) == 0
+            print(text, flush=True)
+
+        os.kill(os.getpid(), signal.SIGUSR1)
+        check("signal")
+        if os.fork() == 0:
+            check("child")
+            os.kill(os.getpid(), signal.SIGUSR1)
+            check("signal in the child")
+            os._exit(0)
+        assert os.wait()[1] == 0
+        xctx.unregister_dump()
+        check("unregistered")
+        for file in files:
+            os.close(file)
+        assert len(os.listdir("/proc/self/fd")) == before
+        """
+    )
+    assert text.splitlines() == ["signal", "child", "signal in the child", "unregistered"]
+
+
 def test_the_program_ends_with_signals_registered():
     assert run("import xctx; xctx.register_dump(); print('end')") == "end\n"
 

@@ -161,6 +161,28 @@ def _dump_lines():
     return lines
 
 
+class _End:
+    """An end of a pipe. Programs close descriptors that are not theirs; then the number may be somebody else's."""
+
+    def __init__(self, number):
+        self.number = number
+        self.identity = self._now()
+
+    def _now(self):
+        status = os.fstat(self.number)
+        return status.st_dev, status.st_ino
+
+    def is_there(self):
+        try:
+            return self._now() == self.identity
+        except OSError:
+            return False
+
+    def close(self):
+        if self.is_there():
+            os.close(self.number)
+
+
 class _Waker:
     """A thread that dumps whenever it is woken by a signal, and the pipe by which it is."""
 
@@ -171,24 +193,25 @@ class _Waker:
         self.open()
 
     def open(self):
-        self.reader, self.writer = os.pipe()
+        self.reader, self.writer = map(_End, os.pipe())
         self.running = threading.Lock()
+        self.identifier = None
         try:
-            os.set_blocking(self.writer, False)
+            os.set_blocking(self.writer.number, False)
             # Not a thread of threading's: the program does not see it, nor wait for it.
             self.running.acquire()
             self.identifier = _thread.start_new_thread(self.run, (self.reader, self.running))
-            _wake_on_signal(self.signum, self.writer)
+            _wake_on_signal(self.signum, self.writer.number)
         except BaseException:
             self.stopped = True
-            os.close(self.writer)
+            self.writer.close()
             if self.identifier is None:
-                os.close(self.reader)
+                self.reader.close()
             raise
 
     def run(self, reader, running):
         try:
-            while os.read(reader, 4096) and not self.stopped:
+            while reader.is_there() and os.read(reader.number, 4096) and not self.stopped:
                 try:
                     dump(self.file)
                 except Exception as error:
@@ -196,20 +219,28 @@ class _Waker:
                         sys.stderr.write("xctx: cannot dump: %s\n" % type(error).__name__)
                     except Exception:
                         pass
-            os.close(reader)
+            reader.close()
         finally:
             running.release()
 
     def close(self):
         self.stopped = True
-        _wake_on_signal(self.signum, -1)
-        os.close(self.writer)
+        if _wake_on_signal(self.signum, -1):
+            self.writer.close()
+        elif self.writer.is_there():  # it stays open: a handler may still write to it
+            try:
+                os.write(self.writer.number, b"\0")
+            except BlockingIOError:
+                pass
 
     def after_fork(self):
-        # The parent's pipe would wake the parent.
-        os.close(self.reader)
-        os.close(self.writer)
-        self.open()
+        # The parent's pipe would wake the parent. It is closed last: its numbers are not to be used again before.
+        reader, writer = self.reader, self.writer
+        try:
+            self.open()
+        finally:
+            reader.close()
+            writer.close()
 
 
 def _after_fork_in_child():
