@@ -59,7 +59,8 @@ struct thread {
     struct level *levels;
     int count;
     int room;
-    struct core *base; /* what was published for the base; NULL: nothing */
+    xctx_context *outermost; /* the native context below the levels, where there are any; NULL: none; borrowed */
+    struct core *base;       /* what was published for the base; NULL: nothing */
     bool base_changed; /* since then, without the GIL */
 };
 
@@ -300,9 +301,10 @@ static int level_room(struct thread *thread)
 /* A native context for a builtin one that carries `core`; new. NULL: memory. */
 static xctx_context *context_for(struct thread *thread, const void *builtin, struct core *core)
 {
-    xctx_context *base = thread->count == 0 ? xctx_current() : NULL;
+    xctx_context *base = thread->outermost;
 
-    /* Copied from the base, which native code has changed since it was published, or never was. */
+    /* Copied from the base, which native code has changed since it was published, or never was. Also within levels:
+       whether there are any depends on who has looked. */
     if (base && (core ? core == thread->base && !xctx_equal(core->context, base) : !thread->base))
         return xctx_copy(base);
     if (!core)
@@ -405,6 +407,8 @@ static int follow(struct thread *thread)
     }
     if (thread->count > 0 && thread->levels[thread->count - 1].builtin == builtin)
         return 0;
+    if (thread->count == 0)
+        thread->outermost = xctx_current(); /* it stays entered below the levels */
     xctx_context *context = level_room(thread) ? NULL : context_for(thread, builtin, core);
     if (!context || xctx_follow_enter(context)) {
         xctx_unref(context);

@@ -167,6 +167,14 @@ static PyObject *publish(PyObject *self, PyObject *unused)
     return xctx_python_publish() ? NULL : Py_BuildValue("");
 }
 
+/* enter(): has Python's context be the one that came along. */
+static PyObject *enter(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return xctx_python_enter() ? NULL : Py_BuildValue("");
+}
+
 /* scope(): an object whose __enter__ sets `request` with a token of C's, and whose __exit__ resets it. */
 static xctx_token scope_token;
 
@@ -492,6 +500,7 @@ static PyMethodDef functions[] = {
     {"rounding", rounding, METH_NOARGS, NULL},
     {"let", let, METH_VARARGS, NULL},
     {"entered", entered, METH_VARARGS, NULL},
+    {"enter", enter, METH_NOARGS, NULL},
     {"on_bound_thread", on_bound_thread, METH_VARARGS, NULL},
     {"on_new_thread", on_new_thread, METH_VARARGS, NULL},
     {"on_thread_made_without_gil", on_thread_made_without_gil, METH_VARARGS, NULL},

@@ -18,6 +18,7 @@ import xctx
 import xctx_extension as extension
 
 TEXT = xctx.ContextVar('text', type=str)
+OTHER = xctx.ContextVar('other', type=str)
 READERS = [extension.read, extension.read_without_gil]
 
 
@@ -329,6 +330,49 @@ def test_native_threads_run_in_the_context():
     assert extension.on_thread_made_without_gil(TEXT, lambda: TEXT.get()) == ('later', 'later')
     with pytest.raises(TypeError):
         extension.on_thread_in_context(TEXT, python, contextvars.copy_context())
+
+
+@isolated
+def test_native_threads_without_the_package_see_their_context_from_enter_on():
+    builtin = contextvars.ContextVar('builtin', default='none')
+    TEXT.set('text')
+    builtin.set('value')
+
+    def look():
+        return extension.read_without_gil(TEXT), builtin.get()
+
+    def copied():
+        context = contextvars.copy_context()
+        found = []
+        thread = threading.Thread(target=lambda: found.append(context.run(look)))
+        thread.start()
+        thread.join()
+        return look(), context.run(look), *found
+
+    def entered():
+        extension.enter()
+        return copied()
+
+    assert extension.on_bound_thread(None, entered)[1] == (('text', 'value'),) * 3
+    # Native variables are the thread's own; a copy for another one is without.
+    assert extension.on_bound_thread(None, copied)[1] == (('text', 'none'), ('text', 'none'), (None, 'none'))
+
+
+@isolated
+def test_copies_of_a_native_threads_own_context_hold_its_variables_wherever_they_are_entered():
+    TEXT.set('text')
+
+    def python():
+        own, other = contextvars.copy_context(), contextvars.copy_context()
+
+        def within():
+            extension.set_without_gil(OTHER, 'x')
+            OTHER.set('y')
+            return own.run(extension.read_without_gil, TEXT), own.run(extension.read_without_gil, OTHER)
+
+        return other.run(within)
+
+    assert extension.on_bound_thread(None, python)[1] == ('text', None)
 
 
 @isolated
