@@ -119,7 +119,8 @@ static inline xctx_context *xctx_python_context(PyObject *context)
 /**
  * On a thread that C code made, which has entered a context from xctx_python_context() or copied by xctx_copy_current()
  * or xctx_bind() on a thread with the GIL, and has called PyGILState_Ensure(): makes Python's context the one that came
- * along. The package's own functions do that when they are called; this is for code that uses `contextvars` alone.
+ * along. The package's own functions do that when they are called; this is for code that uses `contextvars` alone, in
+ * Python or in C, or copies contexts with that and reads native variables by xctx_var_get() alone.
  *
  * @return 0, also where there is nothing to do; -1 with an exception.
  */
