@@ -24,7 +24,7 @@ static XCTX_VAR_DEFINE(python, .retain = xctx_box_retain, .release = xctx_box_re
 static _Atomic(struct box *) released;
 static _Atomic bool ending;
 
-_Atomic bool xctx_carry_in_use;
+_Atomic bool xctx_carry_possible, xctx_carry_in_use;
 _Thread_local int xctx_carry_held;
 
 /* What the running thread has adopted. */
@@ -95,6 +95,7 @@ int xctx_carry_add(xctx_context *copy, PyObject *builtin)
 
     if (PyObject_Size(builtin) == 0)
         return 0;
+    atomic_store_explicit(&xctx_carry_possible, true, memory_order_relaxed); /* seen by whoever gets the GIL next */
     int error = xctx_follow_enter(copy);
     if (!error) {
         error = xctx_var_set(&python, &object, NULL);

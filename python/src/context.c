@@ -11,7 +11,7 @@
  */
 #include "hamt.h"
 
-enum { FREE_MAX = 64 };
+enum { FREE_MAX = 255 }; /* as of the builtin ones */
 static ContextObject *free_contexts[FREE_MAX];
 static int free_count;
 

@@ -35,12 +35,7 @@ struct collision_node {
 enum { BITS_A_LEVEL = 5 };
 
 static PyTypeObject *bitmap_type, *array_type;
-static int works;
-
-int xctx_hamt_works(void)
-{
-    return works;
-}
+int xctx_hamt_good;
 
 static uint32_t fold(Py_hash_t hash)
 {
@@ -147,7 +142,7 @@ static int try_out(PyObject *context, PyObject *variable)
     if (!error && good && array_type && bitmap_type) {
         PyObject *absent = PyContextVar_New("xctx._try", NULL);
         error = !absent;
-        works = absent && !xctx_hamt_find(context, absent, PyObject_Hash(absent));
+        xctx_hamt_good = absent && !xctx_hamt_find(context, absent, PyObject_Hash(absent));
         Py_XDECREF(absent);
     }
     for (int i = 0; i < MANY; i++)

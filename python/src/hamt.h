@@ -25,7 +25,12 @@ struct builtin_context {
 /* Finds out whether looking up works here, with a variable that is to be looked up later. 0, or -1 with an exception:
    not for layouts that are other than expected, but for memory. */
 int xctx_hamt_init(PyObject *variable);
-int xctx_hamt_works(void);
+extern int xctx_hamt_good; /* what it has found out */
+
+static inline int xctx_hamt_works(void)
+{
+    return xctx_hamt_good;
+}
 
 /* Its map, which is never changed; borrowed. Only if looking up works here. */
 static inline PyObject *xctx_hamt_map(PyObject *context)

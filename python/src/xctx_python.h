@@ -136,7 +136,8 @@ PyObject *xctx_native_items(PyObject *inner_context);
  * along with the native one, it is made current. Called before anything looks at the builtin context. 0 or -1.
  */
 int xctx_carry_adopt(PyThreadState *state);
-extern _Atomic _Bool xctx_carry_in_use; /* some thread has done so */
+extern _Atomic _Bool xctx_carry_possible; /* some native context has had one along */
+extern _Atomic _Bool xctx_carry_in_use;   /* some thread has made one current */
 
 /* follow.c: the same with what C code has set without the GIL. */
 int xctx_follow_thread(void);
@@ -159,10 +160,11 @@ int xctx_follow_copy(PyObject *inner);
 
 static inline int xctx_arrive(void)
 {
-    PyThreadState *state = PyThreadState_Get();
-
-    if (__builtin_expect(!state->context || xctx_carry_in_use, 0) && xctx_carry_adopt(state))
-        return -1;
+    if (__builtin_expect(xctx_carry_possible, 0)) {
+        PyThreadState *state = PyThreadState_Get();
+        if ((!state->context || xctx_carry_in_use) && xctx_carry_adopt(state))
+            return -1;
+    }
     return __builtin_expect(xctx_follow_unpublished != 0, 0) ? xctx_follow_thread() : 0;
 }
 
