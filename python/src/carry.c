@@ -142,6 +142,7 @@ static PyObject *end(PyObject *self, PyObject *unused)
     (void)self;
     (void)unused;
     atomic_store(&ending, true);
+    xctx_follow_end();
     xctx_carry_drain();
     Py_RETURN_NONE;
 }

@@ -15,8 +15,16 @@
  *
  * The native context of a level that is left waits in its State's core for the builtin context to be entered again, so
  * that tokens of C code stay valid from one step of a task to the next.
+ *
+ * As the interpreter ends, thread states go while daemon threads, without the GIL, may be looking at theirs. Whoever
+ * has one go says so first, and then waits for looks that began before: thread_end() for that of one thread, the end of
+ * the package (xctx_follow_end()) for threads that are not registered, of which it does not know. A look says that it
+ * has begun, and then asks; all of that is sequentially consistent. What is left is libxctx's reading of the word that
+ * is followed: it may have found out where that is just before the thread state goes, and then reads one word of freed
+ * memory. Whatever that says, the look that follows finds no thread state.
  */
 #include <errno.h>
+#include <time.h>
 
 #include <xctx/follow.h>
 
@@ -54,6 +62,7 @@ enum { LEVELS_FIRST = 8 };
 struct thread {
     xctx_follow follow;
     PyThreadState *state; /* NULL: Python does not know the thread at the moment */
+    _Atomic bool looking; /* it may be read by the thread */
     bool registered;      /* with the thread state: it tells us when it goes */
     uint64_t looks;       /* the word that is followed as long as that is not so: it changes with every look */
     struct level *levels;
@@ -61,7 +70,7 @@ struct thread {
     int room;
     xctx_context *outermost; /* the native context below the levels, where there are any; NULL: none; borrowed */
     struct core *base;       /* what was published for the base; NULL: nothing */
-    bool base_changed; /* since then, without the GIL */
+    bool base_changed;       /* since then, without the GIL */
 };
 
 PyObject *xctx_state_var;
@@ -235,7 +244,7 @@ static void collections_go_on(bool enabled)
 
 static PyObject *current_builtin(const struct thread *thread)
 {
-    PyThreadState *state = __atomic_load_n(&thread->state, __ATOMIC_ACQUIRE);
+    PyThreadState *state = __atomic_load_n(&thread->state, __ATOMIC_SEQ_CST); /* thread_end() */
 
     return state ? state->context : NULL;
 }
@@ -328,6 +337,26 @@ static xctx_context *context_for(struct thread *thread, const void *builtin, str
 
 static const char thread_key[] = "xctx._thread";
 
+static _Atomic int strangers; /* looks of threads that are not registered, without the GIL */
+static _Atomic bool ending;   /* they find no thread state any more */
+
+enum { WAIT_MOST = 100 }; /* milliseconds, for looks: they are longer only if a hook of the program's waits */
+
+static void wait_a_moment(int *waited)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    ++*waited;
+}
+
+void xctx_follow_end(void)
+{
+    int waited = 0;
+
+    atomic_store(&ending, true);
+    while (atomic_load(&strangers) && waited < WAIT_MOST)
+        wait_a_moment(&waited);
+}
+
 static void thread_free(struct thread *thread)
 {
     while (thread->count > 0)
@@ -348,8 +377,11 @@ static void thread_end(PyObject *capsule)
         thread_free(thread);
     } else {
         /* On another thread, as the interpreter ends, or in a forked child: it may still look, and finds none. */
-        __atomic_store_n(&thread->state, NULL, __ATOMIC_RELEASE);
+        int waited = 0;
+        __atomic_store_n(&thread->state, NULL, __ATOMIC_SEQ_CST);
         __atomic_store_n(&thread->follow.version, &never, __ATOMIC_RELEASE);
+        while (atomic_load(&thread->looking) && waited < WAIT_MOST)
+            wait_a_moment(&waited);
     }
 }
 
@@ -375,9 +407,11 @@ static int register_thread(struct thread *thread)
  */
 static void look_again(struct thread *thread)
 {
+    bool locked = xctx_has_gil();
+
     thread->looks++;
-    thread->state = PyGILState_GetThisThreadState();
-    if (!thread->state || !xctx_has_gil())
+    thread->state = !locked && atomic_load(&ending) ? NULL : PyGILState_GetThisThreadState();
+    if (!thread->state || !locked)
         return;
     PyObject *raised = PyErr_GetRaisedException();
     if (register_thread(thread))
@@ -421,9 +455,18 @@ static int follow(struct thread *thread)
 /* Python has switched. 0, or anything else: memory ran out. */
 static int switched(void *user)
 {
+    struct thread *thread = user;
+    bool stranger = !thread->registered && !xctx_has_gil();
+
+    atomic_store(&thread->looking, true);
+    if (stranger)
+        atomic_fetch_add(&strangers, 1);
     xctx_carry_held++;
-    int error = follow(user);
+    int error = follow(thread);
     xctx_carry_held--;
+    if (stranger)
+        atomic_fetch_sub(&strangers, 1);
+    atomic_store_explicit(&thread->looking, false, memory_order_release);
     return error;
 }
 

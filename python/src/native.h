@@ -38,6 +38,10 @@ int xctx_follow_enter(xctx_context *context);
 /* Whether threads can follow this interpreter: its contexts look as they are expected to. */
 bool xctx_follow_supported(void);
 
+/* The interpreter is about to end: threads that have not been registered with their thread states look at those no more
+   without the GIL. */
+void xctx_follow_end(void);
+
 /* The running thread's builtin context, made if there is none; new. NULL with an exception. */
 PyObject *xctx_current_builtin(void);
 

@@ -439,17 +439,19 @@ def test_the_last_release_may_come_while_the_interpreter_ends():
     assert (done.returncode, done.stderr) == (0, b'')
 
 
-def test_daemon_thread_that_looks_after_python_has_ended():
+@pytest.mark.parametrize('registered', [True, False])
+def test_daemon_thread_that_looks_after_python_has_ended(registered):
     code = '''if 1:
         import contextvars, threading, time, xctx, xctx_extension
         text = xctx.ContextVar('text', type=str)
         def work():
-            text.set('daemon')
+            if %r:
+                text.set('daemon')
             xctx_extension.look_at_exit()
         threading.Thread(target=contextvars.Context().run, args=(work,), daemon=True).start()
         while not xctx_extension.looks():
             time.sleep(0.01)
-        '''
+        ''' % registered
     done = subprocess.run([sys.executable, '-X', 'dev', '-c', code], capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b'')
 
