@@ -493,7 +493,7 @@ static PyObject *context_html(PyObject *self, PyObject *ignored)
 }
 
 PyDoc_STRVAR(run_doc,
-             "run(callable, /, *args, **kwargs)\n\n"
+             "run($self, callable, /, *args, **kwargs)\n--\n\n"
              "Call it in this context, with these arguments, and return what it returns.\n\n"
              "What it sets stays in this context. RuntimeError if the context is entered already, by any thread.");
 

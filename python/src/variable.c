@@ -282,7 +282,7 @@ PyDoc_STRVAR(reset_doc, "reset($self, token, /)\n--\n\n"
                         "The variable is reset to the value it had before the set() that created the token.");
 
 PyDoc_STRVAR(from_capsule_doc,
-             "from_capsule($type, capsule, /, *, type, default=<none>)\n--\n\n"
+             "from_capsule(capsule, /, *, type[, default])\n\n"
              "Return the context variable for one that C code defined: an xctx_var, in a capsule "
              "with the name \"xctx_var\".\n\n"
              "`type` says what its values are in C, as for ContextVar(). It can be set from Python if "
