@@ -369,6 +369,24 @@ def test_names_of_threads_that_are_odd():
     assert "\x1b" not in text and r"thread 'a\n\x1b[31m<b>'" in text
 
 
+def test_repr_that_makes_a_report_of_itself_ends():
+    class Reports:
+        calls = 0
+
+        def __repr__(self):
+            Reports.calls += 1
+            return "report of %d" % len(copy_context().format(native=False))
+
+    variable, value, again = ContextVar("variable"), Reports(), []
+    again.append(value)
+    token = variable.set(value)
+    try:
+        text = copy_context().format(native=False)
+    finally:
+        variable.reset(token)
+    assert "variable = report of" in text and Reports.calls < 1000
+
+
 # ---- secrets ----
 
 

@@ -2,9 +2,13 @@
 """Values as text: bounded, in one line, and whatever their __repr__ does."""
 
 import re
+import threading
 
 ITEMS_MOST = 40  # of a container that are shown
 LEVELS_MOST = 5  # of containers in containers
+NESTED_MOST = 2  # renderings within each other: of a __repr__ that makes a report
+
+_running = threading.local()  # nested: how many renderings the thread is in
 
 
 def cut(text, most):
@@ -86,11 +90,18 @@ def _nothing_secret(name, value):
 def render(value, most, redacts=_nothing_secret):
     """repr(value) in one line of at most about `most` characters. Never raises but KeyboardInterrupt.
 
-    Containers of the builtin types are gone through here, so that a large one costs no more than what is shown.
+    Containers of the builtin types are gone through here, so that a large one costs no more than what is shown. A
+    __repr__ that makes reports, each of which calls it again for each place where the value is, would take for ever.
     """
+    nested = getattr(_running, "nested", 0)
+    if nested >= NESTED_MOST:
+        return "…"
     try:
+        _running.nested = nested + 1
         return cut(one_line(_render(value, most, LEVELS_MOST, redacts)), most)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # changed by another thread, no memory, too deep
         return "<repr raised %s>" % type(error).__name__
+    finally:
+        _running.nested = nested
