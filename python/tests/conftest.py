@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
+import contextvars
+import functools
 import gc
 
 import pytest
+
+import xctx
 
 
 @pytest.fixture(autouse=True)
@@ -9,3 +13,27 @@ def _clean():
     """What a test leaves behind is not the next one's."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def default_capture():
+    """What copies capture is what it is without set_default_capture(), and again after the test."""
+    xctx.set_default_capture()
+    yield
+    xctx.set_default_capture()
+
+
+@pytest.fixture
+def no_capture():
+    before = xctx.get_default_capture()
+    xctx.set_default_capture("none")
+    yield
+    xctx.set_default_capture(**before)
+
+
+@pytest.fixture
+def own_context(request):
+    """The test runs in a fresh context: pytest's own stays as it is."""
+    function = request.node.obj
+    context = contextvars.Context()
+    request.node.obj = functools.wraps(function)(lambda *args, **kwargs: context.run(function, *args, **kwargs))

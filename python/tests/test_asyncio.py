@@ -12,6 +12,7 @@ import weakref
 import pytest
 
 import xctx
+from support import both, set_both
 from xctx._xctx import _origin
 
 try:
@@ -19,20 +20,8 @@ try:
 except ImportError:
     uvloop = None
 
-foreign = contextvars.ContextVar("foreign", default="none")
-ours = xctx.ContextVar("ours", default="none")
-
 needs_uvloop = pytest.mark.skipif(uvloop is None, reason="this Python has no uvloop")
 LOOPS = ["asyncio", pytest.param("uvloop", marks=needs_uvloop)]
-
-
-def both():
-    return ours.get(), foreign.get()
-
-
-def set_both(value):
-    ours.set(value)
-    foreign.set(value)
 
 
 @pytest.fixture(params=LOOPS)

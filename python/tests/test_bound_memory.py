@@ -10,9 +10,8 @@ import threading
 import pytest
 
 import xctx
+from support import foreign
 from xctx._xctx import Hook, _bind, _copy_here, _mark, _origin, _thread_contexts
-
-foreign = contextvars.ContextVar("foreign", default="none")
 
 
 def use_bind():

@@ -9,21 +9,12 @@ import weakref
 import pytest
 
 import xctx
+from support import Thing
 
 var = xctx.ContextVar("var", default="none")
 builtin = contextvars.ContextVar("builtin", default="none")
 
-
-class Value:
-    pass
-
-
-@pytest.fixture(autouse=True)
-def _no_capture():
-    before = xctx.get_default_capture()
-    xctx.set_default_capture("none")
-    yield
-    xctx.set_default_capture(**before)
+pytestmark = pytest.mark.usefixtures("no_capture")
 
 
 def in_new_context(function):
@@ -101,7 +92,7 @@ def test_copies_are_equal_before_and_after_they_are_looked_into():
 @pytest.mark.parametrize("used", [False, True])
 def test_a_cycle_through_a_copy_is_collected(used):
     def work():
-        value = Value()
+        value = Thing()
         var.set(value)
         value.context = xctx.copy_context()
         if used:
@@ -115,7 +106,7 @@ def test_a_cycle_through_a_copy_is_collected(used):
 
 def test_a_copy_keeps_its_values_alive_and_no_longer():
     def work():
-        value = Value()
+        value = Thing()
         var.set(value)
         return xctx.copy_context(), weakref.ref(value)
 

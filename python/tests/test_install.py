@@ -17,37 +17,21 @@ import pytest
 
 import xctx
 import xctx._install
+from support import Thing, both, foreign, ours, set_both
 from xctx._xctx import _origin
 
-foreign = contextvars.ContextVar("foreign", default="none")
-ours = xctx.ContextVar("ours", default="none")
-
-
-def both():
-    return ours.get(), foreign.get()
-
-
-def set_both(value):
-    ours.set(value)
-    foreign.set(value)
+pytestmark = pytest.mark.usefixtures("own_context")
 
 
 @pytest.fixture(autouse=True)
-def _clean(request):
-    function = request.node.obj
-    context = contextvars.Context()
-    request.node.obj = functools.wraps(function)(lambda *args, **kwargs: context.run(function, *args, **kwargs))
+def _uninstalled():
     yield
     xctx.uninstall()
 
 
 @pytest.fixture
-def installed(_clean):
+def installed(_uninstalled):
     xctx.install()
-
-
-class Value:
-    """Something that can be weakly referenced."""
 
 
 def everything_patched():
@@ -284,7 +268,7 @@ def test_xctx_thread_is_bound_once(installed):
 
 
 def test_thread_holds_no_context_when_it_has_ended(installed):
-    value = Value()
+    value = Thing()
     gone = weakref.ref(value)
     foreign.set(value)
     thread = threading.Thread(target=both)
@@ -404,7 +388,7 @@ def test_executors_refuse_what_they_refused_before(installed):
 
 def test_idle_workers_hold_no_context(installed):
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
-        value = Value()
+        value = Thing()
         gone = weakref.ref(value)
         foreign.set(value)
         executor.submit(both).result()  # starts a worker
@@ -424,7 +408,7 @@ def square(n):
 
 def test_process_pools_work(installed):
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
-        value = Value()
+        value = Thing()
         gone = weakref.ref(value)
         foreign.set(value)
         assert executor.submit(square, 3).result(timeout=60) == 9

@@ -13,13 +13,7 @@ import pytest
 import xctx
 from xctx import ContextVar, _report, copy_context, set_default_capture
 
-
-@pytest.fixture(autouse=True)
-def default_capture():
-    set_default_capture()
-    yield
-    set_default_capture()
-
+pytestmark = pytest.mark.usefixtures("default_capture")
 
 VARIABLE = ContextVar("variable")
 

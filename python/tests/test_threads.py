@@ -15,30 +15,9 @@ import weakref
 import pytest
 
 import xctx
+from support import Thing, both, foreign, ours, set_both
 
-foreign = contextvars.ContextVar("foreign", default="none")
-ours = xctx.ContextVar("ours", default="none")
-
-
-def both():
-    return ours.get(), foreign.get()
-
-
-def set_both(value):
-    ours.set(value)
-    foreign.set(value)
-
-
-@pytest.fixture(autouse=True)
-def _in_a_context_of_its_own(request):
-    """Each test runs in a fresh context: pytest's own stays as it is."""
-    function = request.node.obj
-    context = contextvars.Context()
-    request.node.obj = functools.wraps(function)(lambda *args, **kwargs: context.run(function, *args, **kwargs))
-
-
-class Value:
-    """Something that can be weakly referenced."""
+pytestmark = pytest.mark.usefixtures("own_context")
 
 
 # ---- bind ----
@@ -111,7 +90,7 @@ def test_bind_keeps_metadata():
     assert inspect.signature(bound) == inspect.signature(function)
     assert "function" in repr(bound)
     xctx.bind(functools.partial(function, 1))()
-    xctx.bind(Value)()
+    xctx.bind(Thing)()
 
 
 def test_bind_is_a_decorator_for_methods():
@@ -156,7 +135,7 @@ def test_bind_refuses_to_be_pickled():
 
 
 def test_bind_releases_what_it_holds():
-    value = Value()
+    value = Thing()
     gone = weakref.ref(value)
     foreign.set(value)
     bound = xctx.bind(both)
@@ -170,7 +149,7 @@ def test_bind_releases_what_it_holds():
 
 
 def test_bind_cycles_are_collected():
-    value = Value()
+    value = Thing()
     gone = weakref.ref(value)
     foreign.set(value)
     value.bound = xctx.bind(both)
@@ -446,7 +425,7 @@ def test_thread_whose_init_was_not_called():
 
 @pytest.mark.parametrize("given", [False, True])
 def test_finished_thread_holds_no_context(given):
-    value = Value()
+    value = Thing()
     gone = weakref.ref(value)
     foreign.set(value)
     thread = run_thread(target=both, context=contextvars.copy_context() if given else None)
@@ -520,7 +499,7 @@ def test_executor_passes_arguments_and_exceptions():
 
 def test_idle_workers_hold_no_context():
     with xctx.ThreadPoolExecutor(2) as executor:
-        value = Value()
+        value = Thing()
         gone = weakref.ref(value)
         foreign.set(value)
         executor.submit(both).result()

@@ -14,19 +14,10 @@ import weakref
 import pytest
 
 import xctx
+from support import Thing
 
-
-class Thing:
-    """Something that can be referred to weakly, and hold things."""
-
-
-@pytest.fixture(autouse=True)
-def no_captures():
-    """Captured local variables would keep the tests' objects alive."""
-    before = xctx.get_default_capture()
-    xctx.set_default_capture('none')
-    yield
-    xctx.set_default_capture(**before)
+# Captured local variables would keep the tests' objects alive.
+pytestmark = pytest.mark.usefixtures('no_capture')
 
 
 def run_script(text, *arguments, **options):
