@@ -9,7 +9,8 @@ PREFIX ?= /usr/local
 OPTIONS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo check check-quick check-python-all bench judge judge-programs install docs python fuzz clean help
+.PHONY: build demo check check-quick check-python-all check-python-sanitizers bench judge judge-programs install docs \
+    python fuzz clean help
 
 # Names of folders reach the scripts by the environment: they may have spaces in them.
 export BUILD
@@ -33,6 +34,10 @@ check-quick:
 check-python-all:
 	@scripts/setup build python
 	@scripts/check python-all
+
+check-python-sanitizers:
+	@scripts/setup build python check
+	@scripts/check python-asan python-valgrind
 
 bench:
 	@scripts/setup build bench
@@ -74,6 +79,7 @@ help:
 	@echo 'make check               set up, build, run every check (some minutes)'
 	@echo 'make check-quick         build, run the unit tests'
 	@echo 'make check-python-all    the tests of the Python package, for every Python from 3.8 on that is installed'
+	@echo 'make check-python-sanitizers  the same for the system'"'"'s Python, under AddressSanitizer and Valgrind'
 	@echo 'make bench               measure against CPython and yardsticks; $(BUILD)/bench.json'
 	@echo 'make judge               compare reports with what gdb says, built in many ways (half an hour)'
 	@echo 'make judge-programs      the same with real programs, whose sources it downloads'

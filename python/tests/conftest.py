@@ -2,10 +2,26 @@
 import contextvars
 import functools
 import gc
+import os
 
 import pytest
 
 import xctx
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "not_under(checker, ..., reason=...): cannot run under these checkers, 'asan' or 'valgrind', which "
+        "scripts/python-test says in XCTX_TEST_UNDER",
+    )
+
+
+def pytest_runtest_setup(item):
+    under = os.environ.get("XCTX_TEST_UNDER")
+    for marker in item.iter_markers("not_under"):
+        if under in marker.args:
+            pytest.skip("not under %s: %s" % (under, marker.kwargs["reason"]))
 
 
 @pytest.fixture(autouse=True)
