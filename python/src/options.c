@@ -186,7 +186,8 @@ static int parse_text(PyObject *text, unsigned *what)
     return 0;
 }
 
-static int parse_what(PyObject *given, unsigned *ret_what)
+/* `name` is that of the argument, for errors. */
+static int parse_what(const char *name, PyObject *given, unsigned *ret_what)
 {
     unsigned what = 0;
     PyObject *item;
@@ -198,14 +199,14 @@ static int parse_what(PyObject *given, unsigned *ret_what)
         PyObject *iterator = PyObject_GetIter(given);
         if (!iterator) {
             if (PyErr_ExceptionMatches(PyExc_TypeError))
-                PyErr_Format(PyExc_TypeError, "what must be a str or an iterable of str, not %.200s",
+                PyErr_Format(PyExc_TypeError, "%s must be a str or an iterable of str, not %.200s", name,
                              Py_TYPE(given)->tp_name);
             return -1;
         }
         while ((item = PyIter_Next(iterator))) {
             int error = 0;
             if (!PyUnicode_Check(item)) {
-                PyErr_Format(PyExc_TypeError, "what must be a str or an iterable of str, not of %.200s",
+                PyErr_Format(PyExc_TypeError, "%s must be a str or an iterable of str, not of %.200s", name,
                              Py_TYPE(item)->tp_name);
                 error = -1;
             }
@@ -346,7 +347,7 @@ static PyObject *set_default_capture(PyObject *module, PyObject *args, PyObject 
     options->max_repr = max_repr;
     options->max_kept = max_kept;
     options->eager = strcmp(render, "eager") == 0;
-    if ((what && parse_what(what, &options->what)) || set_redact(options, redact)) {
+    if ((what && parse_what("what", what, &options->what)) || set_redact(options, redact)) {
         Py_DECREF(options);
         return NULL;
     }
@@ -379,6 +380,17 @@ static PyObject *get_default_capture(PyObject *module, PyObject *ignored)
                          "max_kept", options->max_kept);
 }
 
+PyDoc_STRVAR(parse_capture_doc, "_parse_capture(capture)\n--\n\n"
+                                "The bits of what set_default_capture() takes as words, for install().");
+
+static PyObject *parse_capture(PyObject *module, PyObject *given)
+{
+    unsigned what;
+
+    (void)module;
+    return parse_what("capture", given, &what) ? NULL : PyLong_FromUnsignedLong(what);
+}
+
 /* What is not known is complained of, and the rest used, as libxctx does with XCTX_CAPTURE. */
 static unsigned what_from_environment(void)
 {
@@ -408,6 +420,7 @@ static PyMethodDef options_functions[] = {
      set_default_capture_doc},
     {"get_default_capture", get_default_capture, METH_NOARGS, get_default_capture_doc},
     {"_options", get_options, METH_NOARGS, NULL},
+    {"_parse_capture", parse_capture, METH_O, parse_capture_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -99,13 +99,32 @@ def test_install_again_changes_what_is_captured():
         assert "executor" in snapshot().frames[1].locals or snapshot().frames[0].locals is not None
 
 
+@pytest.mark.parametrize(
+    "capture, expected",
+    [
+        ("none", None),
+        ("locals", ("stack", "locals")),
+        (" stack\tstate,", ("stack", "state")),
+        (["stack", "native,state"], ("stack", "native", "state")),
+        ({"state"}, ("state",)),
+        (iter(["all"]), ("stack", "locals", "native", "state")),
+    ],
+)
+def test_install_takes_the_captures_of_set_default_capture(capture, expected):
+    xctx.install(capture=capture)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        origin = executor.submit(_origin).result()
+    assert (origin and origin.captured) == expected
+
+
 @pytest.mark.parametrize("bad", ["everything", "stack,nothing", ["stack", "x"]])
 def test_install_refuses_unknown_captures_and_changes_nothing(bad):
     before = everything_patched()
     with pytest.raises(ValueError, match="not something to capture"):
         xctx.install(capture=bad)
-    with pytest.raises(TypeError):
-        xctx.install(capture=[5])
+    for wrong in [5], 5, None:
+        with pytest.raises(TypeError, match="capture must be a str or an iterable of str"):
+            xctx.install(capture=wrong)
     assert_same(before, everything_patched())
 
 

@@ -26,11 +26,9 @@ import threading
 import types
 
 from xctx import _tracebacks
-from xctx._xctx import Hook, _copy_here, _mark, _origin
+from xctx._xctx import Hook, _copy_here, _mark, _origin, _parse_capture
 
 __all__ = ["install", "uninstall"]
-
-CAPTURES = {"stack": 1, "locals": 3, "native": 4, "state": 8, "all": 15, "none": 0}
 
 # Threads of these modules work for many: what their starters had must not stay with them.
 SERVICES = frozenset(
@@ -51,19 +49,6 @@ LOOP_METHODS = {
 
 _lock = threading.RLock()
 _current = None  # the _Installation, or None
-
-
-def parse_capture(what, locals=False):
-    """The bits for what xctx.set_default_capture() takes as words."""
-    words = what.replace(",", " ").split() if isinstance(what, str) else list(what)
-    flags = 0
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError("capture must be a str or an iterable of str, not of %s" % type(word).__name__)
-        if word not in CAPTURES:
-            raise ValueError("not something to capture: %r (known: %s)" % (word, ", ".join(map(repr, CAPTURES))))
-        flags |= CAPTURES[word]
-    return flags | (CAPTURES["locals"] if locals else 0)
 
 
 def _is_service(thread):
@@ -319,7 +304,7 @@ def install(*, capture="stack", locals=False):
     >>> xctx.uninstall()
     """
     global _current
-    flags = parse_capture(capture, locals)
+    flags = _parse_capture(capture) | (_parse_capture("locals") if locals else 0)
     with _lock:
         if _current is not None:
             _current.set_flags(flags)
