@@ -237,6 +237,10 @@ def copy_all(module):
     return copy_deep(module, "all")
 
 
+# The next two are nearly the same, and stay two: asking at each frame which of them it is takes an eighth of the time of
+# the faster one.
+
+
 def walk(module):
     """By hand: file, line and name of each frame."""
     getframe = sys._getframe
