@@ -270,8 +270,7 @@ static void take_variables_safely(xctx_snapshot *snapshot, struct slot *slot)
 {
     const xctx_context *current = slot->current;
     bool changing = is_changing(slot);
-    /* The slot's, where it shows it: it is changed at one moment. */
-    struct map *root = slot->follower ? xctx__slot_map(slot) : slot->root;
+    struct map *root = xctx__slot_map(slot);
 
     if (!changing && (!current || !current->lets)) {
         atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed);

@@ -521,6 +521,7 @@ static __attribute__((noinline)) int exit_slowly(struct slot *slot, xctx_context
     if (slot->pin == context)
         xctx__pin_fold(slot);
     step_out(slot, context);
+    xctx__slot_stored();
     context->lets = 0;
     context->bits &= (uint8_t)~CONTEXT_LAST;
     if (atomic_load_explicit(&context->refs, memory_order_acquire) == 0)

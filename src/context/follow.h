@@ -33,16 +33,36 @@ static inline void xctx__follow(struct slot *slot)
 void xctx__follow_changed(struct slot *slot);
 void xctx__follow_copied(struct slot *slot, xctx_context *copy);
 
-/* The map of the current context. */
-static inline struct map *xctx__slot_map(const struct slot *slot)
+/* The map that the current context has. The slot shows it a moment later. */
+static inline struct map *xctx__current_map(const struct slot *slot)
 {
     return slot->current ? slot->current->root : &xctx__map_empty;
 }
 
-/* Shows the map of the current context to the quick paths, or not. */
+/*
+ * The map of the current context, for all who read. It is the slot's, where that shows it, and not the context's: a
+ * signal handler may have interrupted the thread when it had given the context another map and had yet to show that.
+ * The quick paths and snapshots read the slot's; were the context's read here, a handler would find the values of two
+ * moments. On a thread that follows, handlers take snapshots alone, and those leave out what is being changed
+ * (take_variables_safely()).
+ */
+static inline struct map *xctx__slot_map(const struct slot *slot)
+{
+    return XCTX__LIKELY(!slot->follower) ? slot->root : xctx__current_map(slot);
+}
+
+/* Whatever a signal handler finds in the slot is stored before what follows. For the compiler: the processor interrupts
+   between instructions. */
+static inline void xctx__slot_stored(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Shows the map of the current context to the quick paths, or not. The map that was shown before may be freed then. */
 static inline void xctx__slot_show(struct slot *slot)
 {
-    slot->root = XCTX__LIKELY(!slot->follower) ? xctx__slot_map(slot) : &xctx__map_empty;
+    slot->root = XCTX__LIKELY(!slot->follower) ? xctx__current_map(slot) : &xctx__map_empty;
+    xctx__slot_stored();
 }
 
 /* The thread ends. */
