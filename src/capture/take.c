@@ -264,15 +264,23 @@ static bool is_changing(const struct slot *slot)
             atomic_load_explicit(&current->claim, memory_order_relaxed) == xctx__claim(slot->record, CLAIM_LOCKED));
 }
 
-/* In a signal handler. Without them if the thread is just changing them. While a scoped binding is open the map cannot
-   be shared, and is copied into reserved memory; without them if that does not hold all of it. */
+/* Whether that map, which the slot shows, may get one more reference: not while scoped bindings are open. Not either if
+   the context has another map: between the stores with which the thread enters a context, the slot shows the map of the
+   one around it, where bindings may be open. */
+static bool can_share(const xctx_context *current, const struct map *root)
+{
+    return !current || (!current->lets && current->root == root);
+}
+
+/* In a signal handler. Without them if the thread is just changing them. A map that cannot be shared is copied into
+   reserved memory; without them if that does not hold all of it. */
 static void take_variables_safely(xctx_snapshot *snapshot, struct slot *slot)
 {
     const xctx_context *current = slot->current;
     bool changing = is_changing(slot);
     struct map *root = xctx__slot_map(slot);
 
-    if (!changing && (!current || !current->lets)) {
+    if (!changing && can_share(current, root)) {
         atomic_fetch_add_explicit(&root->refs, 1, memory_order_relaxed);
         snapshot->root = root;
     } else if (!changing && snapshot->reserved_map && xctx__map_copy_into(snapshot->reserved_map, root)) {
