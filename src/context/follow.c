@@ -81,16 +81,22 @@ int xctx_follow_start(const xctx_follow *follow)
     xctx__watch_followers();
     if (slot->pin)
         xctx__pin_fold(slot);
+    /* In this order: a handler that takes a snapshot in between finds the map in the context. */
     slot->follower = follower;
+    xctx__slot_stored();
     xctx__slot_show(slot);
     return 0;
 }
 
 static void end(struct slot *slot)
 {
-    xctx__free(slot->follower);
+    struct follower *follower = slot->follower;
+
+    /* In this order, for the same reason. */
+    slot->root = xctx__current_map(slot);
+    xctx__slot_stored();
     slot->follower = NULL;
-    xctx__slot_show(slot);
+    xctx__free(follower);
 }
 
 bool xctx__is_hooked(const xctx_context *context)
