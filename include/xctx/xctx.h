@@ -10,6 +10,7 @@
 #include <xctx/context.h>
 #include <xctx/core.h>
 #include <xctx/crash.h>
+#include <xctx/fiber.h>
 #include <xctx/follow.h>
 #include <xctx/redact.h>
 #include <xctx/snapshot.h>

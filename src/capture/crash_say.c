@@ -7,6 +7,7 @@
 
 #include "core/core_internal.h"
 #include "crash.h"
+#include "fiber/fiber_internal.h"
 
 void xctx__line_add(struct line *line, const char *text)
 {
@@ -119,6 +120,16 @@ void xctx__crash_say_signal(int fd, int signal, const siginfo_t *info)
     add_number(&line, getpid());
     xctx__line_add(&line, "\n");
     xctx__line_write(&line, fd);
+    const xctx_fiber *fiber =
+        info->si_code > 0 ? xctx__fiber_overflowed(&xctx__slot, (uintptr_t)xctx__crash_address(info)) : NULL;
+    if (fiber) {
+        xctx__line_add(&line, "xctx: the stack of the fiber \"");
+        xctx__line_add(&line, xctx_fiber_name(fiber));
+        xctx__line_add(&line, "\" has overflowed: it has ");
+        add_number(&line, (int64_t)((fiber->high - fiber->low + 1023) / 1024));
+        xctx__line_add(&line, " KiB\n");
+        xctx__line_write(&line, fd);
+    }
 }
 
 /* Looking for the file that an address is in. */

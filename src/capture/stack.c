@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "arch/registers.h"
+#include "fiber/fiber_internal.h"
 
 #pragma weak dlsym /* a static program need not contain it */
 
@@ -258,7 +259,7 @@ static struct bounds find(struct slot *slot, uintptr_t sp, bool safe)
     pid_t tid = (pid_t)syscall(SYS_gettid);
     bool own_slot = slot->tid == 0 || slot->tid == tid; /* a thread made by clone() may use its creator's */
     struct bounds own = {0};
-    struct bounds bounds;
+    struct bounds bounds = {0};
 
     if (atomic_load_explicit(&xctx__process, memory_order_relaxed) == 0) /* before it was noted */
         atomic_store_explicit(&xctx__process, getpid(), memory_order_relaxed);
@@ -269,6 +270,8 @@ static struct bounds find(struct slot *slot, uintptr_t sp, bool safe)
         slot->tid = tid;
         slot->stack_low = bounds.low;
         slot->stack_high = bounds.high;
+    } else if (own_slot && xctx__fiber_bounds(slot, sp, &bounds.low, &bounds.high)) {
+        slot->tid = tid;
     } else {
         bounds = other_bounds(sp);
         /* Nothing there, and the thread's own stack close above: it has overflowed. */
@@ -282,8 +285,12 @@ static struct bounds find(struct slot *slot, uintptr_t sp, bool safe)
 struct bounds xctx__stack_find(struct slot *slot, uintptr_t sp, bool safe)
 {
     int error = errno;
-    struct bounds bounds = find(slot, sp, safe);
+    struct bounds bounds;
 
+    if (slot->tid && xctx__fiber_bounds(slot, sp, &bounds.low, &bounds.high))
+        bounds.tid = slot->tid;
+    else
+        bounds = find(slot, sp, safe);
     errno = error;
     return bounds;
 }

@@ -608,11 +608,10 @@ int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_r
     return 0;
 }
 
-void xctx__context_thread_end(struct slot *slot)
+void xctx__context_leave_all(struct slot *slot)
 {
     enum { ROUNDS = 64 }; /* operations that set variables again and again must not keep a thread from ending */
 
-    xctx__follow_thread_end(slot);
     for (int i = 0; i < ROUNDS && slot->current; i++) {
         xctx_context *context;
         while ((context = slot->current) != NULL && xctx_exit(context) == 0)
@@ -630,6 +629,12 @@ void xctx__context_thread_end(struct slot *slot)
         step_out(slot, context);
         xctx__claim_unlock(context, xctx__claim(slot->record, CLAIM_FREE));
     }
+}
+
+void xctx__context_thread_end(struct slot *slot)
+{
+    xctx__follow_thread_end(slot);
+    xctx__context_leave_all(slot);
 }
 
 /* ---- references ---- */

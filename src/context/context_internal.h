@@ -191,7 +191,10 @@ struct run {
 /* Makes what was current before the run current again, whatever the function has entered or left. */
 void xctx__run_end(void *started);
 
-/* Leaves and releases everything that the running thread, which ends, has entered or made. */
+/* Leaves and releases everything that is current on the running thread, down to nothing. */
+void xctx__context_leave_all(struct slot *slot);
+
+/* The same of the running thread, which ends. */
 void xctx__context_thread_end(struct slot *slot);
 
 /* Frees the spare contexts of the running thread, whose slot it is. */

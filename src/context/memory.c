@@ -4,7 +4,6 @@
 
 #ifdef XCTX_TEST_BUILD
 #include <stdatomic.h>
-#include <stdbool.h>
 
 static atomic_long allocations;
 static atomic_long failing;
@@ -15,7 +14,7 @@ long xctx__test_fail_allocation(long nth)
     return atomic_exchange(&allocations, 0);
 }
 
-static bool fails_now(void)
+bool xctx__allocation_fails(void)
 {
     atomic_fetch_add(&allocations, 1);
     return atomic_load(&failing) > 0 && atomic_fetch_sub(&failing, 1) == 1;
@@ -23,11 +22,11 @@ static bool fails_now(void)
 
 void *xctx__allocate(size_t size)
 {
-    return fails_now() ? NULL : malloc(size);
+    return xctx__allocation_fails() ? NULL : malloc(size);
 }
 
 void *xctx__allocate_aligned(size_t alignment, size_t size)
 {
-    return fails_now() ? NULL : aligned_alloc(alignment, size);
+    return xctx__allocation_fails() ? NULL : aligned_alloc(alignment, size);
 }
 #endif

@@ -6,6 +6,7 @@
 #ifndef XCTX_CONTEXT_MEMORY_H
 #define XCTX_CONTEXT_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -44,6 +45,8 @@ XCTX_API long xctx__test_fail_allocation(long nth);
 /* 0: behave as where the kernel has no membarrier(). */
 XCTX_API void xctx__test_set_bias(int on);
 
+/* Whether what is to be asked of the system now shall fail, as an allocation that counts as one. */
+bool xctx__allocation_fails(void);
 void *xctx__allocate(size_t size);
 void *xctx__allocate_aligned(size_t alignment, size_t size);
 #else
@@ -64,6 +67,11 @@ enum {
     XCTX__PIN_BATCH = 1 << 30,
     XCTX__LEAF_MOST = 1 << 16,
 };
+
+static inline bool xctx__allocation_fails(void)
+{
+    return false;
+}
 
 static inline void *xctx__allocate(size_t size)
 {

@@ -23,12 +23,13 @@
 #include "capture/stack.h"
 #include "cell.h"
 #include "context_internal.h"
+#include "fiber/stacks.h"
 #include "fork.h"
 #include "memory.h"
 #include "var_internal.h"
 
-_Thread_local struct slot xctx__slot
-    __attribute__((tls_model("initial-exec"))) = {.root = &xctx__map_empty, .record = &xctx__no_record};
+_Thread_local struct slot xctx__slot __attribute__((tls_model("initial-exec"))) = {
+    .root = &xctx__map_empty, .record = &xctx__no_record, .exceptions = &xctx__exceptions_unknown};
 
 /* Its lists are empty, and take nothing. */
 _Static_assert(XCTX__MAP_SIZES == 6, "each size below");
@@ -79,6 +80,8 @@ static void thread_end(void *record)
 
     assert(slot->record == record);
     xctx__context_thread_end(slot);
+    xctx__fiber_drop_unwound(slot);
+    xctx__stacks_trim(record);
     xctx__leaf_leave(record);
     xctx__context_trim(slot);
     xctx__snapshot_trim(slot);
@@ -94,12 +97,14 @@ static void before_fork(void)
     xctx__var_before_fork();
     pthread_mutex_lock(&emergency_lock);
     pthread_mutex_lock(&lock);
+    xctx__stacks_before_fork();
     xctx__pool_before_fork();
 }
 
 static void after_fork_in_parent(void)
 {
     xctx__pool_after_fork();
+    xctx__stacks_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();
@@ -120,6 +125,7 @@ static void after_fork_in_child(void)
         membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
     xctx__stack_after_fork(&xctx__slot);
     xctx__pool_after_fork();
+    xctx__stacks_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();

@@ -31,8 +31,10 @@
 #include "memory.h"
 
 struct cell;
+struct exceptions;
 struct leaf;
 struct map;
+struct xctx_fiber;
 
 struct record {
     xctx_context *_Atomic window; /* what the owner is changing now, or NULL. Written by the owner alone */
@@ -46,10 +48,15 @@ struct record {
     uint32_t free_context_count;
     struct cell *free_cells; /* linked by `next` */
     uint32_t free_cell_count;
-    uint32_t streak;         /* how often in a row this thread copied `streak_of` */
-    xctx_context *streak_of; /* compared, never followed */
-    struct leaf *leaf;       /* this thread's share of a context that many copy: share.h */
-    uint64_t next_serial;    /* the next number for a context, and the end of this thread's block of them */
+    uint32_t streak;                /* how often in a row this thread copied `streak_of` */
+    xctx_context *streak_of;        /* compared, never followed */
+    struct xctx_fiber *free_fibers; /* linked by `next`, all of one kind: fiber/stacks.h */
+    uint32_t free_fiber_count;
+    size_t free_fiber_wanted; /* what that kind was last asked for with */
+    size_t free_fiber_size;   /* the kind: bytes of a stack */
+    size_t free_fiber_guard;  /* and of what is below it */
+    struct leaf *leaf;        /* this thread's share of a context that many copy: share.h */
+    uint64_t next_serial;     /* the next number for a context, and the end of this thread's block of them */
     uint64_t end_serial;
     struct record *next; /* all records, in the order of their making; never unlinked */
     struct record *next_pooled;
@@ -77,6 +84,10 @@ struct slot {
     uintptr_t stack_low;  /* the bounds of the thread's own stack: capture/stack.h. Not known yet: both */
     uintptr_t stack_high; /* are 0 */
     struct xctx_snapshot *spare_snapshot; /* memory for the next snapshot that this thread takes; NULL: none */
+    /* For fiber/: */
+    struct xctx_fiber *fiber;      /* the fiber that runs; NULL: none */
+    struct exceptions *exceptions; /* what the thread handles of C++; until that is known, one that stands for any */
+    struct xctx_fiber *unwound;    /* fibers that were ended by exceptions, linked by `next` */
 };
 
 XCTX_API extern _Thread_local struct slot xctx__slot __attribute__((tls_model("initial-exec")));

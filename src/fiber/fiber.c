@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* Fibers: making, counting, abandoning. fiber_internal.h says how they are laid out, switch.c how they run. */
+#include <assert.h>
+#include <string.h>
+
+#include "annotate.h"
+#include "context/context_internal.h"
+#include "fiber_internal.h"
+#include "stacks.h"
+
+static const xctx_fiber_options defaults = {.size = sizeof(defaults)};
+
+static bool are_valid(const xctx_fiber_options *options)
+{
+    return options->size == sizeof(*options) && options->stack_size <= XCTX_FIBER_STACK_MAX &&
+           options->context <= XCTX_FIBER_CONTEXT_NONE && options->guard <= XCTX_FIBER_GUARD_NONE;
+}
+
+/* The context that a fiber starts in. Whether memory ran out. */
+static bool make_context(uint32_t which, xctx_context **ret_context)
+{
+    *ret_context = NULL;
+    if (which != XCTX_FIBER_CONTEXT_COPY)
+        return true;
+    xctx_context *context = xctx_copy_current();
+    if (!context)
+        return false;
+    if (xctx__context_hand_over(context)) {
+        xctx_unref(context);
+        return false;
+    }
+    *ret_context = context;
+    return true;
+}
+
+static void set_name(xctx_fiber *fiber, const char *name)
+{
+    struct fiber_top *top = xctx__fiber_top(fiber);
+
+    fiber->name = "";
+    if (!name || !*name)
+        return;
+    size_t length = strnlen(name, XCTX_FIBER_NAME_MAX);
+    memcpy(top->name, name, length);
+    top->name[length] = '\0';
+    fiber->name = top->name;
+}
+
+/* Where it starts when sanitizers are to be told that it has got there. */
+static void *begin_annotated(void *argument)
+{
+    xctx_fiber *fiber = argument;
+    struct {
+        void *(*fn)(void *);
+        void *arg;
+    } start;
+
+    annotate_arrived(fiber);
+    memcpy(&start, xctx__fiber_top(fiber)->start, sizeof(start));
+    return start.fn(start.arg);
+}
+
+xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_options *options)
+{
+    struct slot *slot = &xctx__slot;
+    xctx_context *context;
+
+    if (!options)
+        options = &defaults;
+    if (!fn || !are_valid(options))
+        return NULL;
+    const xctx_context *before = slot->current;
+    struct record *record = xctx__record_get(slot);
+    if (!record)
+        return NULL;
+    if (XCTX__UNLIKELY(slot->unwound != NULL))
+        xctx__fiber_drop_unwound(slot);
+    xctx_fiber *fiber =
+        xctx__stacks_take(record, options->stack_size ? options->stack_size : XCTX_FIBER_STACK_DEFAULT, options->guard);
+    if (!fiber)
+        return NULL;
+    if (!make_context(options->context, &context)) {
+        xctx__stacks_put(record, fiber);
+        xctx__context_unensure(slot, before);
+        return NULL;
+    }
+    fiber->top = context;
+    fiber->resumer = NULL;
+    fiber->rest = 0;
+    fiber->bits = options->context == XCTX_FIBER_CONTEXT_SHARE ? FIBER_SHARES : 0;
+    fiber->revoked = 0;
+    fiber->exceptions = (struct exceptions){0};
+    fiber->resumer_exceptions = (struct exceptions){0};
+    set_name(fiber, options->name);
+    atomic_init(&fiber->refs, 1);
+    if (annotate_switches()) {
+        fiber->bits |= FIBER_SLOWLY;
+        annotate_create(fiber);
+        memcpy(xctx__fiber_top(fiber)->start, (void *[]){*(void **)&fn, arg}, sizeof(xctx__fiber_top(fiber)->start));
+        fn = begin_annotated;
+        arg = fiber;
+    }
+    void **frame = (void **)(fiber->high - 4 * sizeof(void *)); /* NOLINT(performance-no-int-to-ptr) */
+    frame[0] = fiber;
+    memcpy(&frame[1], &fn, sizeof(fn));
+    frame[2] = arg;
+    fiber->sp = frame;
+    /* Release: whoever takes it sees all of that, however it got there. */
+    atomic_store_explicit(&fiber->state, FIBER_TAG_CREATED, memory_order_release);
+    return fiber;
+}
+
+xctx_fiber *xctx_fiber_ref(xctx_fiber *fiber)
+{
+    if (fiber)
+        atomic_fetch_add_explicit(&fiber->refs, 1, memory_order_relaxed);
+    return fiber;
+}
+
+/* Nobody refers to it, and it is not done. */
+static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
+{
+    if (!fiber->top)
+        return;
+    if (tag == FIBER_TAG_CREATED)
+        xctx_unref(fiber->top);
+    else
+        xctx__fiber_contexts_abandon(slot, fiber);
+}
+
+xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
+{
+    struct slot *slot = &xctx__slot;
+
+    if (!fiber)
+        return NULL;
+    /* Acquire: see what others did who gave their reference back before. */
+    if (atomic_load_explicit(&fiber->refs, memory_order_acquire) != 1 &&
+        atomic_fetch_sub_explicit(&fiber->refs, 1, memory_order_acq_rel) != 1)
+        return NULL;
+    unsigned tag = xctx__fiber_tag(atomic_load_explicit(&fiber->state, memory_order_acquire));
+    assert(tag != FIBER_TAG_RUNNING);
+    if (tag == FIBER_TAG_RUNNING)
+        return NULL; /* its stack is in use: better lost than used twice */
+    if (tag != FIBER_TAG_DONE)
+        abandon(slot, fiber, tag);
+    if (fiber->bits & FIBER_SLOWLY)
+        annotate_destroy(fiber);
+    xctx__stacks_put(slot->record, fiber);
+    return NULL;
+}
+
+xctx_fiber *xctx_fiber_current(void)
+{
+    return xctx__slot.fiber;
+}
+
+const char *xctx_fiber_name(const xctx_fiber *fiber)
+{
+    return fiber ? fiber->name : "";
+}
+
+bool xctx__fiber_bounds(const struct slot *slot, uintptr_t sp, uintptr_t *ret_low, uintptr_t *ret_high)
+{
+    for (const xctx_fiber *fiber = slot->fiber; fiber; fiber = fiber->resumer) {
+        if (sp >= fiber->low && sp < fiber->high) {
+            *ret_low = fiber->low;
+            *ret_high = fiber->high;
+            return true;
+        }
+    }
+    return false;
+}
+
+const xctx_fiber *xctx__fiber_overflowed(const struct slot *slot, uintptr_t address)
+{
+    for (const xctx_fiber *fiber = slot->fiber; fiber; fiber = fiber->resumer)
+        if (address < fiber->low && fiber->low - address <= xctx__stacks_guard(fiber))
+            return fiber;
+    return NULL;
+}

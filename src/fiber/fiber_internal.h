@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a fiber is made of, and who may run it. docs/decisions/0018 says why it is like this.
+ *
+ * A fiber and its stack are one unit, which is made and used again as one (stacks.h).
+ *
+ * The state is one word: a thread's record and a tag.
+ *
+ *   CREATED  NULL     not resumed yet; whoever compares-and-swaps the word runs it
+ *   FREE     record   suspended; whoever compares-and-swaps the word runs it. The record is that of the last thread
+ *   KEPT     record   suspended; the record's thread may resume it without an atomic operation
+ *   RUNNING  record   the record's thread runs it, or it waits there for a fiber that it has resumed
+ *   DONE     NULL     its function has returned, or was unwound
+ *
+ *       CREATED ---swap---> RUNNING ---store---> FREE ---swap---> RUNNING
+ *                            |  ^ |
+ *                            |  | +----store---> KEPT ---store, in window; another thread: revoked---> RUNNING
+ *                            |  +-- (its own thread)
+ *                            +------store------> DONE
+ *
+ * KEPT is a biased lock as a context's claim is (context/claim.h), with the same window: the owner puts the fiber into
+ * its record's window, looks whether the word is its own, stores RUNNING, and takes it out again. Another thread swaps
+ * the word to RUNNING by itself, makes the owner pass a memory barrier by membarrier(), waits until the owner is out of
+ * the window, and looks whether its own word is still there: if not, the owner was quicker, and it tries again. A fiber
+ * becomes KEPT when one thread resumes it twice in a row, and never again once that was revoked REVOKED_MOST times.
+ *
+ * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
+ * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread.
+ *
+ * All but `state` and `refs` belongs to whoever runs the fiber, or takes the last reference away.
+ *
+ * Contexts. While the fiber runs they are the thread's, linked by `previous` as ever: slot->current down to the fiber's
+ * first context, whose `previous` is NULL. (Of a fiber that shares its resumer's context: down to that one, `outer`.)
+ * While it is suspended `top` is what was current, and these contexts stay entered, with the claim of the thread that
+ * ran the fiber last. The first context cannot be left: it has CONTEXT_FIRST, as a thread's.
+ */
+#ifndef XCTX_FIBER_FIBER_INTERNAL_H
+#define XCTX_FIBER_FIBER_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <xctx/fiber.h>
+
+#include "context/record.h"
+#include "fiber/offsets.h"
+
+enum { FIBER_TAGS = 7, FIBER_REVOKED_MOST = 4 };
+
+enum fiber_bits {
+    FIBER_SHARES = 1,  /* runs in its resumer's context */
+    FIBER_SLOWLY = 2,  /* never switches in assembly: sanitizers are to be told */
+    FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
+};
+
+/* The exceptions that a thread is handling, as the C++ ABI lays it out: __cxa_eh_globals. */
+struct exceptions {
+    void *caught;
+    unsigned uncaught;
+};
+
+struct xctx_fiber {
+    _Atomic uintptr_t state;
+    void *sp;               /* while it is suspended */
+    void *resumer_sp;       /* while it runs */
+    void **ret_out;         /* of the call that has resumed it; may be NULL */
+    xctx_context *top;      /* its current context while it is suspended, and what was that when it was resumed. NULL:
+                               none of its own */
+    xctx_context *outer;    /* the resumer's current context */
+    struct map *outer_root; /* and its map; only while `top` is not NULL */
+    struct xctx_fiber *resumer; /* the fiber that has resumed it, or NULL */
+    uintptr_t rest;             /* the state to suspend with; 0: xctx_fiber_yield() is left to C */
+    _Atomic uint32_t refs;      /* given back with release and acquire: what was done with it comes before its end */
+    uint8_t bits;
+    uint8_t revoked; /* how often a claim to it was revoked */
+
+    uintptr_t low; /* the stack */
+    uintptr_t high;
+    struct slab *slab;
+    struct xctx_fiber *next;              /* of free fibers, or of those that were unwound */
+    const char *name;                     /* "" or in struct fiber_top */
+    struct exceptions exceptions;         /* while it is suspended */
+    struct exceptions resumer_exceptions; /* while it runs */
+    unsigned valgrind;                    /* Valgrind's name for the stack */
+} __attribute__((aligned(64)));
+
+/* What few fibers need, above the stack's upper end: memory that is there anyway. */
+struct fiber_top {
+    char name[XCTX_FIBER_NAME_MAX + 1];
+    void *address_fake; /* AddressSanitizer's stack of the fiber */
+    const void *resumer_low;
+    size_t resumer_size;
+    void *thread; /* ThreadSanitizer's name for the fiber */
+    void *resumer_thread;
+    void *start[2]; /* what it runs, and with what */
+    uint64_t unused;
+};
+
+static inline struct fiber_top *xctx__fiber_top(const xctx_fiber *fiber)
+{
+    return (struct fiber_top *)fiber->high; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static inline uintptr_t xctx__fiber_state(const struct record *record, unsigned tag)
+{
+    return (uintptr_t)record + tag;
+}
+
+static inline unsigned xctx__fiber_tag(uintptr_t state)
+{
+    return (unsigned)(state & FIBER_TAGS);
+}
+
+static inline struct record *xctx__fiber_record(uintptr_t state)
+{
+    return (struct record *)(state & ~(uintptr_t)FIBER_TAGS); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* Not zero, so that a thread's first switch is done in C: see slot->exceptions in switch.c. */
+extern struct exceptions xctx__exceptions_unknown __attribute__((visibility("hidden")));
+
+/* ---- take.c ---- */
+
+/* Makes a fiber RUNNING by `me`, the running thread's record. 0; the errors of xctx_fiber_resume() otherwise.
+   `ret_last`: the record of the thread that ran it last, or NULL. */
+int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_last);
+
+/* ---- contexts.c ---- */
+
+/* Makes a fiber's contexts those of the running thread, which has just resumed it; calls `enter` operations and
+   watchers. `last` ran it before. 0 or -ENOMEM, having done nothing. */
+int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct record *last);
+
+/* The reverse. Returns whether all is so that assembly can resume the fiber. */
+bool xctx__fiber_contexts_out(struct slot *slot, xctx_fiber *fiber);
+
+/* Leaves and releases all contexts of the running fiber, which ends. */
+void xctx__fiber_contexts_end(struct slot *slot, xctx_fiber *fiber);
+
+/* The same of a suspended fiber that is abandoned. */
+void xctx__fiber_contexts_abandon(struct slot *slot, xctx_fiber *fiber);
+
+/* ---- switch.c: called by the assembly of src/arch ---- */
+
+int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out);
+int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out);
+void *xctx__fiber_yield_slowly(void *out);
+void xctx__fiber_finish(xctx_fiber *fiber, void *result);
+int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context);
+
+/* Gives back the fibers that an exception has ended. */
+void xctx__fiber_drop_unwound(struct slot *slot);
+
+/* ---- for other rooms ---- */
+
+/* The bounds of the running fiber's stack, or of one that waits for it, that `sp` is on. Async-signal-safe. */
+bool xctx__fiber_bounds(const struct slot *slot, uintptr_t sp, uintptr_t *ret_low, uintptr_t *ret_high);
+
+/* The fiber whose guard an address is in, of those that run on the thread. NULL: none. Async-signal-safe. */
+const xctx_fiber *xctx__fiber_overflowed(const struct slot *slot, uintptr_t address);
+
+#endif

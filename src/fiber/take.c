@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking a fiber, to run it: see fiber_internal.h for the states and the protocol. */
+#include <errno.h>
+
+#include "context/claim.h"
+#include "fiber_internal.h"
+
+static bool swap(xctx_fiber *fiber, uintptr_t from, uintptr_t to)
+{
+    /* Acquire: see what the thread that ran it did. */
+    return atomic_compare_exchange_strong_explicit(&fiber->state, &from, to, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+static bool runs_here(const xctx_fiber *fiber)
+{
+    for (const xctx_fiber *running = xctx__slot.fiber; running; running = running->resumer)
+        if (running == fiber)
+            return true;
+    return false;
+}
+
+/* Takes a fiber that another thread keeps. False: that one, or a third, was quicker. */
+static bool revoke(xctx_fiber *fiber, uintptr_t state, struct record *me)
+{
+    struct record *owner = xctx__fiber_record(state);
+    const uintptr_t mine = xctx__fiber_state(me, FIBER_TAG_RUNNING);
+    unsigned tries = 0;
+
+    if (!swap(fiber, state, mine))
+        return false;
+    /* Partner: the window in xctx_fiber_resume(). */
+    xctx__barrier_others();
+    while (atomic_load_explicit(&owner->window, memory_order_acquire) == (void *)fiber &&
+           !atomic_load_explicit(&owner->gone, memory_order_relaxed))
+        xctx__claim_wait(&tries);
+    return atomic_load_explicit(&fiber->state, memory_order_acquire) == mine;
+}
+
+/* Decides how the fiber, which the thread has just taken, is to be suspended. */
+static void note_taking(xctx_fiber *fiber, struct record *me, bool again)
+{
+    bool keep = again && xctx__bias && fiber->revoked < FIBER_REVOKED_MOST;
+
+    fiber->rest = fiber->bits & FIBER_SLOWLY ? 0 : xctx__fiber_state(me, keep ? FIBER_TAG_KEPT : FIBER_TAG_FREE);
+}
+
+int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_last)
+{
+    for (;;) {
+        /* Acquire: see the record that another thread has just made. */
+        uintptr_t state = atomic_load_explicit(&fiber->state, memory_order_acquire);
+        struct record *last = xctx__fiber_record(state);
+        unsigned tag = xctx__fiber_tag(state);
+        bool taken = false;
+
+        if (tag == FIBER_TAG_RUNNING)
+            return runs_here(fiber) ? -EDEADLK : -EBUSY;
+        if (tag == FIBER_TAG_DONE)
+            return -EINVAL;
+        if (tag == FIBER_TAG_KEPT && last != me) {
+            taken = revoke(fiber, state, me);
+            if (taken && fiber->revoked < FIBER_REVOKED_MOST)
+                fiber->revoked++;
+        } else {
+            taken = swap(fiber, state, xctx__fiber_state(me, FIBER_TAG_RUNNING));
+        }
+        if (taken) {
+            note_taking(fiber, me, last == me);
+            *ret_last = last;
+            return 0;
+        }
+    }
+}
