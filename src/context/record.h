@@ -48,9 +48,10 @@ struct record {
     uint32_t free_context_count;
     struct cell *free_cells; /* linked by `next` */
     uint32_t free_cell_count;
-    uint32_t streak;                /* how often in a row this thread copied `streak_of` */
-    xctx_context *streak_of;        /* compared, never followed */
-    struct xctx_fiber *free_fibers; /* linked by `next`, all of one kind: fiber/stacks.h */
+    uint32_t streak;                  /* how often in a row this thread copied `streak_of` */
+    xctx_context *streak_of;          /* compared, never followed */
+    _Atomic uint32_t fiber_hand_over; /* as `hand_over`, of fibers: fiber/take.c */
+    struct xctx_fiber *free_fibers;   /* linked by `next`, all of one kind: fiber/stacks.h */
     uint32_t free_fiber_count;
     size_t free_fiber_wanted; /* what that kind was last asked for with */
     size_t free_fiber_size;   /* the kind: bytes of a stack */

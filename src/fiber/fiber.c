@@ -105,8 +105,10 @@ xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_o
     memcpy(&frame[1], &fn, sizeof(fn));
     frame[2] = arg;
     fiber->sp = frame;
+    bool own = xctx__bias && atomic_load_explicit(&record->fiber_hand_over, memory_order_relaxed) == 0;
     /* Release: whoever takes it sees all of that, however it got there. */
-    atomic_store_explicit(&fiber->state, FIBER_TAG_CREATED, memory_order_release);
+    atomic_store_explicit(&fiber->state, xctx__fiber_state(record, own ? FIBER_TAG_OWN : FIBER_TAG_CREATED),
+                          memory_order_release);
     return fiber;
 }
 
@@ -122,7 +124,7 @@ static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
 {
     if (!fiber->top)
         return;
-    if (tag == FIBER_TAG_CREATED)
+    if (tag == FIBER_TAG_CREATED || tag == FIBER_TAG_OWN)
         xctx_unref(fiber->top);
     else
         xctx__fiber_contexts_abandon(slot, fiber);

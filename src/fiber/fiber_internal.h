@@ -6,7 +6,8 @@
  *
  * The state is one word: a thread's record and a tag.
  *
- *   CREATED  NULL     not resumed yet; whoever compares-and-swaps the word runs it
+ *   CREATED  record   not resumed yet; whoever compares-and-swaps the word runs it
+ *   OWN      record   not resumed yet; the record's thread, which made it, may without an atomic operation
  *   FREE     record   suspended; whoever compares-and-swaps the word runs it. The record is that of the last thread
  *   KEPT     record   suspended; the record's thread may resume it without an atomic operation
  *   RUNNING  record   the record's thread runs it, or it waits there for a fiber that it has resumed
@@ -23,6 +24,9 @@
  * the word to RUNNING by itself, makes the owner pass a memory barrier by membarrier(), waits until the owner is out of
  * the window, and looks whether its own word is still there: if not, the owner was quicker, and it tries again. A fiber
  * becomes KEPT when one thread resumes it twice in a row, and never again once that was revoked REVOKED_MOST times.
+ *
+ * OWN is the same for new fibers, taken and revoked in the same way. A thread whose new fibers others resume makes them
+ * CREATED for a while (record->fiber_hand_over), until it has resumed so many of them itself.
  *
  * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
  * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread.
@@ -123,7 +127,7 @@ extern struct exceptions xctx__exceptions_unknown __attribute__((visibility("hid
 /* ---- take.c ---- */
 
 /* Makes a fiber RUNNING by `me`, the running thread's record. 0; the errors of xctx_fiber_resume() otherwise.
-   `ret_last`: the record of the thread that ran it last, or NULL. */
+   `ret_last`: the record of the thread that ran it last, or NULL: none did. */
 int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_last);
 
 /* ---- contexts.c ---- */

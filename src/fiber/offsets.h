@@ -21,6 +21,7 @@
 #define FIBER_TAG_RUNNING 2
 #define FIBER_TAG_DONE 3
 #define FIBER_TAG_CREATED 4
+#define FIBER_TAG_OWN 5
 
 /* struct slot */
 #define SLOT_ROOT 0

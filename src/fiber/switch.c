@@ -108,7 +108,7 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
     error = xctx__fiber_contexts_in(slot, fiber, last);
     if (error) {
         /* As it was. */
-        uintptr_t state = xctx__fiber_state(last, last ? FIBER_TAG_FREE : FIBER_TAG_CREATED);
+        uintptr_t state = xctx__fiber_state(last ? last : record, last ? FIBER_TAG_FREE : FIBER_TAG_CREATED);
         atomic_store_explicit(&fiber->state, state, memory_order_release);
         return error;
     }
@@ -183,7 +183,7 @@ void xctx__fiber_finish(xctx_fiber *fiber, void *result)
 
 /* The unwinder still runs on the fiber's stack, and leaves it when it calls code of the resumer's frames. So the fiber
    is kept until the thread next makes one, or ends. */
-static void unwound(struct slot *slot, xctx_fiber *fiber)
+ANNOTATE_UNSEEN static void unwound(struct slot *slot, xctx_fiber *fiber)
 {
     xctx__fiber_contexts_end(slot, fiber);
     if (any(&fiber->resumer_exceptions)) {
@@ -213,7 +213,7 @@ void xctx__fiber_drop_unwound(struct slot *slot)
 
 /* Called by the unwinder for xctx__switch_entry, with the two phases of the C++ ABI: nothing is caught here, and what
    is to be cleaned up is cleaned up at once. */
-int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context)
+ANNOTATE_UNSEEN int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context)
 {
     enum { CLEANUP_PHASE = 2, FAILED = 3, CONTINUE = 8 };
     struct slot *slot = &xctx__slot;

@@ -2,6 +2,7 @@
 /* Taking a fiber, to run it: see fiber_internal.h for the states and the protocol. */
 #include <errno.h>
 
+#include "annotate.h"
 #include "context/claim.h"
 #include "fiber_internal.h"
 
@@ -18,6 +19,17 @@ static bool runs_here(const xctx_fiber *fiber)
         if (running == fiber)
             return true;
     return false;
+}
+
+/* Takes a fiber that the running thread has made, without an atomic operation. False: another one was quicker. */
+static bool take_own(xctx_fiber *fiber, struct record *me)
+{
+    xctx__window_open(me, (xctx_context *)(void *)fiber);
+    bool own = atomic_load_explicit(&fiber->state, memory_order_relaxed) == xctx__fiber_state(me, FIBER_TAG_OWN);
+    if (own)
+        atomic_store_explicit(&fiber->state, xctx__fiber_state(me, FIBER_TAG_RUNNING), memory_order_relaxed);
+    xctx__window_close(me);
+    return own;
 }
 
 /* Takes a fiber that another thread keeps. False: that one, or a third, was quicker. */
@@ -45,8 +57,24 @@ static void note_taking(xctx_fiber *fiber, struct record *me, bool again)
     fiber->rest = fiber->bits & FIBER_SLOWLY ? 0 : xctx__fiber_state(me, keep ? FIBER_TAG_KEPT : FIBER_TAG_FREE);
 }
 
+/* Learns from the first resume of a fiber how its maker's next ones should be. */
+static void note_first(unsigned tag, struct record *maker, struct record *me)
+{
+    uint32_t hand_over = atomic_load_explicit(&me->fiber_hand_over, memory_order_relaxed);
+
+    if (tag == FIBER_TAG_OWN && maker != me)
+        atomic_store_explicit(&maker->fiber_hand_over, XCTX__HAND_OVERS, memory_order_relaxed);
+    else if (tag == FIBER_TAG_CREATED && maker == me && hand_over > 0)
+        atomic_store_explicit(&me->fiber_hand_over, hand_over - 1, memory_order_relaxed);
+}
+
 int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_last)
 {
+    *ret_last = NULL;
+    if (take_own(fiber, me)) {
+        note_taking(fiber, me, false);
+        return 0;
+    }
     for (;;) {
         /* Acquire: see the record that another thread has just made. */
         uintptr_t state = atomic_load_explicit(&fiber->state, memory_order_acquire);
@@ -58,16 +86,21 @@ int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_l
             return runs_here(fiber) ? -EDEADLK : -EBUSY;
         if (tag == FIBER_TAG_DONE)
             return -EINVAL;
-        if (tag == FIBER_TAG_KEPT && last != me) {
+        if ((tag == FIBER_TAG_KEPT || tag == FIBER_TAG_OWN) && last != me) {
             taken = revoke(fiber, state, me);
-            if (taken && fiber->revoked < FIBER_REVOKED_MOST)
+            if (taken && tag == FIBER_TAG_KEPT && fiber->revoked < FIBER_REVOKED_MOST)
                 fiber->revoked++;
         } else {
             taken = swap(fiber, state, xctx__fiber_state(me, FIBER_TAG_RUNNING));
         }
         if (taken) {
-            note_taking(fiber, me, last == me);
-            *ret_last = last;
+            annotate_taken(fiber);
+            bool first = tag == FIBER_TAG_CREATED || tag == FIBER_TAG_OWN;
+            if (first)
+                note_first(tag, last, me);
+            else
+                *ret_last = last;
+            note_taking(fiber, me, !first && last == me);
             return 0;
         }
     }

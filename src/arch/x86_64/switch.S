@@ -141,7 +141,6 @@
     BEGIN xctx_fiber_resume
     testq %rdi, %rdi
     jz 9f
-    SAVE_CONTROL
     movq xctx__slot@gottpoff(%rip), %rax
     addq %fs:0, %rax
     movq SLOT_RECORD(%rax), %rcx
@@ -149,6 +148,7 @@
     leaq FIBER_TAG_KEPT(%rcx), %r8
     cmpq %r8, FIBER_STATE(%rdi)
     jne 8f
+    SAVE_CONTROL
     incq %r8
     movq %r8, FIBER_STATE(%rdi)
     movq $0, RECORD_WINDOW(%rcx)
@@ -304,13 +304,13 @@
 xctx__switch_entry:
     movq 16(%rsp), %rdi
     call *8(%rsp)
+    stmxcsr 24(%rsp)
+    fnstcw 28(%rsp)
     movq (%rsp), %rdi
     movq %rax, %rsi
     call xctx__fiber_finish
     movq (%rsp), %rdi
-    leaq -16(%rsp), %r8
-    stmxcsr (%r8)
-    fnstcw 4(%r8)
+    leaq 24(%rsp), %r8
     movq FIBER_RESUMER_SP(%rdi), %rsp
     .cfi_def_cfa rsp, SIZE + 8
     .cfi_offset rip, -8
