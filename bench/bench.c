@@ -17,8 +17,8 @@
 #define SAMPLE_NS 200000.0
 #define PARTS 5
 
-static const bench_group *const groups[] = {&bench_contexts,   &bench_values,        &bench_handover,
-                                            &bench_threads,    &bench_memory,        &bench_snapshots,
+static const bench_group *const groups[] = {&bench_contexts,   &bench_values,        &bench_handover, &bench_threads,
+                                            &bench_memory,     &bench_snapshots,     &bench_fibers,
 #ifdef BENCH_INSPECT
                                             &bench_reports,
 #endif
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"only", 1, NULL, 'o'},   {"rounds", 1, NULL, 'r'},  {"counts", 1, NULL, 'c'}, {"json", 1, NULL, 'j'},
         {"strict", 0, NULL, 's'}, {"list", 0, NULL, 'l'},    {"count", 0, NULL, 'n'},  {"memory", 1, NULL, 'm'},
-        {"help", 0, NULL, 'h'},   {"package", 1, NULL, 'k'},
+        {"help", 0, NULL, 'h'},   {"package", 1, NULL, 'k'}, {"fibers", 1, NULL, 'f'},
 #ifdef BENCH_INSPECT
         {"report", 1, NULL, 'p'},
 #endif
@@ -270,6 +270,8 @@ int main(int argc, char **argv)
             break;
         case 'm':
             return bench_memory_child(optarg);
+        case 'f':
+            return bench_fibers_child(optarg);
 #ifdef BENCH_INSPECT
         case 'p':
             return bench_report_child(optarg);

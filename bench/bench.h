@@ -47,7 +47,7 @@ typedef struct bench_group {
 } bench_group;
 
 extern const bench_group bench_contexts, bench_values, bench_handover, bench_threads, bench_memory, bench_snapshots,
-    bench_reports, bench_yardsticks, bench_python_package;
+    bench_fibers, bench_reports, bench_yardsticks, bench_python_package;
 
 typedef struct bench_result {
     const bench_group *group;
@@ -80,7 +80,8 @@ int bench_counts_read(const char *path, bench_result *results, int count);
 /* memory.c: what the child process that measures does. */
 int bench_memory_child(const char *what);
 
-/* reports.c: likewise. */
+/* fibers.c, reports.c: likewise. */
+int bench_fibers_child(const char *what);
 int bench_report_child(const char *what);
 
 /* package.c: the folder that the package xctx for Python is in. Without one it has no rows. */
