@@ -155,7 +155,7 @@ bool xctx__fiber_contexts_out(struct slot *slot, xctx_fiber *fiber)
         return simple && top == below;
     }
     fiber->bits |= FIBER_LEAVING;
-    for (const xctx_context *context = top; context != below; context = context->previous) {
+    for (const xctx_context *context = top; context && context != below; context = context->previous) {
         simple = simple && !(context->root->flags & MAP_HOOKED);
         if (slot->pin == context)
             xctx__pin_fold(slot);

@@ -96,7 +96,7 @@ static size_t size_of(size_t wanted, unsigned *ret_index)
 
     size = round_up(size, (size_t)1 << (log - 2));
     log = 63 - (unsigned)__builtin_clzl(size);
-    *ret_index = (log - SIZE_LOG_MIN) * 4 + (size >> (log - 2) & 3);
+    *ret_index = (log - SIZE_LOG_MIN) * 4 + (unsigned)(size >> (log - 2) & 3);
     return round_up(size, page_size());
 }
 
@@ -176,6 +176,18 @@ static void destroy_slab(struct slab *slab)
     munmap(slab, slab->bytes);
 }
 
+/* Emulators of processors take advice that they do not know for granted: then this, which nobody knows, too. */
+static bool is_advised(char *guard)
+{
+    enum { NONSENSE = 0x7fff };
+    static _Atomic bool known;
+
+    if (!atomic_load_explicit(&known, memory_order_relaxed) && madvise(guard, page_size(), NONSENSE) == 0)
+        return false;
+    atomic_store_explicit(&known, true, memory_order_relaxed);
+    return true;
+}
+
 /* LeakSanitizer reads whatever its roots are said to be, unless they are mapped as not readable. */
 static bool install_guard(char *guard, size_t size)
 {
@@ -184,10 +196,11 @@ static bool install_guard(char *guard, size_t size)
     if (xctx__allocation_fails())
         return false;
     if (!atomic_load_explicit(&no_markers, memory_order_relaxed) && !&__lsan_register_root_region) {
-        if (madvise(guard, size, MADV_GUARD_INSTALL) == 0)
-            return true;
-        if (errno != EINVAL)
+        bool installed = madvise(guard, size, MADV_GUARD_INSTALL) == 0;
+        if (!installed && errno != EINVAL)
             return false;
+        if (installed && is_advised(guard))
+            return true;
         atomic_store_explicit(&no_markers, true, memory_order_relaxed);
     }
     return mprotect(guard, size, PROT_NONE) == 0;
@@ -204,7 +217,7 @@ static xctx_fiber *begin_fresh(struct slab *slab)
         return NULL;
     fiber->slab = slab;
     fiber->low = (uintptr_t)stack;
-    fiber->high = fiber->low + slab->size - sizeof(struct fiber_top) - (size_t)(index % COLOURS) * COLOUR_BYTES;
+    fiber->high = fiber->low + slab->size - sizeof(struct fiber_top) - (size_t)(index % COLOURS) * (size_t)COLOUR_BYTES;
     fiber->valgrind = VALGRIND_STACK_REGISTER(fiber->low, fiber->low + slab->size);
     if (&__lsan_register_root_region)
         __lsan_register_root_region(stack, slab->size);

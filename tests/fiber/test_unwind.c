@@ -152,8 +152,11 @@ TEST(overflow_ends_the_program_and_names_the_fiber)
     if (TEST_ASAN || TEST_TSAN)
         skip(); /* they have handlers of their own */
     int status = overflow_in_child(text, sizeof(text));
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    /* qemu itself fails when the handler sends the signal again. */
+    if (!getenv("XCTX_TEST_EMULATED")) {
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGSEGV);
+    }
     assert_non_null(strstr(text, "xctx: the stack of the fiber \"deep thought\" has overflowed: it has 32 KiB\n"));
 }
 
