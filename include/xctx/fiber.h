@@ -137,4 +137,6 @@ XCTX_API const char *xctx_fiber_name(const xctx_fiber *fiber);
 
 XCTX_END
 
+#include <xctx/continuation.h>
+
 #endif

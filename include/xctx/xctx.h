@@ -8,6 +8,7 @@
 
 #include <xctx/base.h>
 #include <xctx/context.h>
+#include <xctx/continuation.h>
 #include <xctx/core.h>
 #include <xctx/crash.h>
 #include <xctx/fiber.h>

@@ -11,12 +11,13 @@
  *       Leaves the caller's stack for that of a fiber which runs from then on: its xctx__switch_out() returns `in`. The
  *       caller has the fiber in state RUNNING. Returns when the fiber switches out: what that gave as `status`.
  *   void *xctx__switch_out(xctx_fiber *fiber, int status, uintptr_t state);
- *       Back from the running fiber's stack to where it was resumed. `state` is stored (release) into fiber->state when
+ *       Back from the running fiber's stack to where it was resumed. `state` is stored (release) into *fiber->turn when
  *       the fiber's stack is not needed any more: another thread may resume the fiber, or free it if that is DONE.
  *       Returns the next `in`, perhaps on another thread.
  *   int xctx__switch_begin(xctx_fiber *fiber);
  *       As xctx__switch_in(), for a fiber that starts, at fiber->sp: a multiple of 16 where three words were put, the
- *       fiber, fn and arg. Goes to xctx__switch_entry, which calls fn(arg), then xctx__fiber_finish(). Unwinders take
+ *       fiber, fn and arg. Goes to xctx__switch_entry, which calls fn(arg), then xctx__fiber_finish(),
+ *       and stores what that returns as xctx__switch_out() would. Unwinders take
  *       that for a function which was called where the fiber was resumed. Floating-point control is left as it is.
  *   int xctx_fiber_resume(...), void *xctx_fiber_yield(void *out)
  *       The public functions. Where they are worth writing in assembly they do the common cases themselves and jump to

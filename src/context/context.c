@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "fibers.h"
 #include "follow.h"
 #include "pool.h"
 #include "var_internal.h"
@@ -553,6 +554,7 @@ int xctx_exit(xctx_context *context)
 
     if (XCTX__UNLIKELY(!context || slot->current != context)) {
         xctx__follow(slot);
+        context = xctx__fiber_own_context(slot, context);
         if (!context || slot->current != context)
             return exit_error(context);
     }
@@ -579,10 +581,14 @@ xctx_context *xctx_current(void)
 
 void xctx__run_end(void *started)
 {
-    const struct run *run = started;
     struct slot *slot = &xctx__slot;
 
     xctx__follow(slot);
+    struct run *run = started;
+    if (XCTX__UNLIKELY(slot->fiber != NULL)) {
+        run->context = xctx__fiber_own_context(slot, run->context);
+        run->outer = xctx__fiber_own_context(slot, run->outer);
+    }
     /* The function may have left the context itself, and even the one around it: then nothing around it is touched. */
     while (slot->current && slot->current != run->outer &&
            (xctx__is_entered_here(slot, run->context) || xctx__is_entered_here(slot, run->outer) || !run->outer))

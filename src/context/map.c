@@ -251,39 +251,52 @@ static int build_put(struct map **map, const struct entry *entry)
     return 0;
 }
 
+struct flowing {
+    struct map *map;
+    bool all; /* values that copies do not have are shared */
+};
+
 static int flow_entry(uint32_t id, void *word, bool is_cell, void *user)
 {
-    struct map **map = user;
+    struct flowing *flowing = user;
     const xctx_var *var = xctx__var_at(id);
     const xctx_var_options *options = &var->options_;
     struct entry entry = {.id = id, .flags = xctx__var_map_flags(var), .is_cell = is_cell, .word = word};
 
-    if (options->flow == XCTX_FLOW_NONE)
+    if (options->flow == XCTX_FLOW_NONE && !flowing->all)
         return 0;
-    if (options->flow == XCTX_FLOW_SHARE) {
+    if (options->flow != XCTX_FLOW_CLONE) {
         if (is_cell)
             xctx__cell_ref(word);
     } else if (xctx__var_wrap(var, options->clone, xctx__var_unwrap(var, word), &entry.word)) {
         return -1;
     }
-    if (build_put(map, &entry)) {
+    if (build_put(&flowing->map, &entry)) {
         xctx__var_unref_word(var, entry.word);
         return -1;
     }
     return 0;
 }
 
+static struct map *flow(const struct map *map, bool all)
+{
+    struct flowing flowing = {.map = map_create(map->limit), .all = all};
+
+    if (flowing.map && xctx__map_each(map, flow_entry, &flowing)) {
+        xctx__map_free(flowing.map);
+        flowing.map = NULL;
+    }
+    return flowing.map;
+}
+
 struct map *xctx__map_flow(const struct map *map)
 {
-    struct map *flowed = map_create(map->limit);
+    return flow(map, false);
+}
 
-    if (!flowed)
-        return NULL;
-    if (xctx__map_each(map, flow_entry, &flowed)) {
-        xctx__map_free(flowed);
-        return NULL;
-    }
-    return flowed;
+struct map *xctx__map_fork(const struct map *map)
+{
+    return flow(map, true);
 }
 
 int xctx__map_each(const struct map *map, int (*fn)(uint32_t id, void *word, bool is_cell, void *user), void *user)

@@ -95,6 +95,9 @@ bool xctx__map_copy_into(struct map *reserved, const struct map *map);
 /* What a copied context gets: each entry as its variable's flow says. Calls `clone` operations. NULL: no memory. */
 struct map *xctx__map_flow(const struct map *map);
 
+/* The same for a computation that goes on twice: values that copies do not have are shared. */
+struct map *xctx__map_fork(const struct map *map);
+
 /* Frees the running thread's spare maps. */
 void xctx__map_trim(struct record *record);
 

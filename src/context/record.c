@@ -82,6 +82,7 @@ static void thread_end(void *record)
     xctx__context_thread_end(slot);
     xctx__fiber_drop_unwound(slot);
     xctx__stacks_trim(record);
+    xctx__shots_trim(record);
     xctx__leaf_leave(record);
     xctx__context_trim(slot);
     xctx__snapshot_trim(slot);
@@ -97,6 +98,7 @@ static void before_fork(void)
     xctx__var_before_fork();
     pthread_mutex_lock(&emergency_lock);
     pthread_mutex_lock(&lock);
+    xctx__turns_before_fork();
     xctx__stacks_before_fork();
     xctx__pool_before_fork();
 }
@@ -105,6 +107,7 @@ static void after_fork_in_parent(void)
 {
     xctx__pool_after_fork();
     xctx__stacks_after_fork();
+    xctx__turns_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();
@@ -126,6 +129,7 @@ static void after_fork_in_child(void)
     xctx__stack_after_fork(&xctx__slot);
     xctx__pool_after_fork();
     xctx__stacks_after_fork();
+    xctx__turns_after_fork();
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&emergency_lock);
     xctx__var_after_fork();

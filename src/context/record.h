@@ -34,6 +34,7 @@ struct cell;
 struct exceptions;
 struct leaf;
 struct map;
+struct turns;
 struct xctx_fiber;
 
 struct record {
@@ -56,6 +57,9 @@ struct record {
     size_t free_fiber_wanted; /* what that kind was last asked for with */
     size_t free_fiber_size;   /* the kind: bytes of a stack */
     size_t free_fiber_guard;  /* and of what is below it */
+    struct xctx_fiber *free_shots; /* linked by `next`: fiber/continuation.c */
+    uint32_t free_shot_count;
+    struct turns *waits_for; /* what its thread waits for, under a lock: fiber/turns.c */
     struct leaf *leaf;        /* this thread's share of a context that many copy: share.h */
     uint64_t next_serial;     /* the next number for a context, and the end of this thread's block of them */
     uint64_t end_serial;

@@ -22,12 +22,17 @@
 
 #include <xctx/follow.h>
 
+#include "fibers.h"
 #include "follow.h"
 #include "trie.h"
 #include "var_internal.h"
 
 /* Numbers that memory which is no token is unlikely to hold. */
-enum token_state { TOKEN_SET = 0x746f6b65, TOKEN_USED = 0x75736564 };
+enum token_state {
+    TOKEN_SET = 0x746f6b65,
+    TOKEN_KEPT = 0x6b657074, /* set, and its reference to the old value is a fiber's: tokens.h */
+    TOKEN_USED = 0x75736564,
+};
 
 /* ---- reading ---- */
 
@@ -234,10 +239,23 @@ static void token_create(xctx_token *token, xctx_var *var, void *old, struct slo
 /* What is done with the old word of a set in the current context: kept for the token, or given back. */
 static void finish_set(struct slot *slot, xctx_var *var, void *old, xctx_token *ret_token)
 {
-    if (ret_token)
-        token_create(ret_token, var, old, slot, slot->current);
-    else
+    if (!ret_token) {
         xctx__var_unref_word(var, old);
+        return;
+    }
+    token_create(ret_token, var, old, slot, slot->current);
+    if (old != XCTX__ABSENT && xctx__var_flags(var) & VAR_CELL && xctx__token_is_kept(slot, ret_token)) {
+        ret_token->state_ = TOKEN_KEPT;
+        xctx__token_keep(slot, ret_token, old);
+    }
+}
+
+/* Before a set whose token may come to hold a reference. 0 or -ENOMEM. */
+static int ready_token(struct slot *slot, xctx_var *var, const xctx_token *token)
+{
+    bool kept = token && slot->fiber && xctx__var_flags(var) & VAR_CELL && xctx__token_is_kept(slot, token);
+
+    return kept ? xctx__token_reserve(slot) : 0;
 }
 
 /* Any variable, any map. */
@@ -259,7 +277,9 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     entry.id = xctx__var_id(var);
     entry.flags = xctx__var_map_flags(var);
     entry.is_cell = xctx__var_flags(var) & VAR_CELL;
-    error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
+    error = ready_token(slot, var, ret_token);
+    if (!error)
+        error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error) {
         xctx__context_unensure(slot, before);
         return error;
@@ -346,7 +366,9 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
     struct entry entry = {.id = xctx__var_id(var), .is_cell = true};
     void *old;
 
-    int error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
+    int error = ready_token(slot, var, ret_token);
+    if (!error)
+        error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error)
         return error;
     /* `retain` may have entered and left contexts. */
@@ -444,12 +466,20 @@ static __attribute__((noinline)) int put_back_slowly(struct slot *slot, xctx_tok
     xctx__follow(slot);
     if (!slot->current || token->context_ != slot->current->serial)
         return -EXDEV;
+    bool kept = token->state_ == TOKEN_KEPT;
+    if (kept)
+        xctx__cell_ref(token->old_);
     if (lets != 0 || !put_in_place(slot, var, entry.word, &replaced)) {
         int error = store(slot, slot->current, var, &entry, lets, &replaced);
-        if (error)
+        if (error) {
+            if (kept)
+                xctx__cell_unref(token->old_);
             return error;
+        }
     }
     token->state_ = TOKEN_USED;
+    if (kept)
+        xctx__token_unkeep(slot, token);
     xctx__var_unref_word(var, replaced);
     if (lets == 0)
         xctx__follow_changed(slot);
@@ -494,7 +524,7 @@ int xctx_var_reset(xctx_var *var, xctx_token *token)
         return -EINVAL;
     if (XCTX__UNLIKELY(token->state_ == TOKEN_USED))
         return -EALREADY;
-    if (XCTX__UNLIKELY(token->state_ != TOKEN_SET || token->var_ != var || !var))
+    if (XCTX__UNLIKELY((token->state_ != TOKEN_SET && token->state_ != TOKEN_KEPT) || token->var_ != var || !var))
         return -EINVAL;
     /* Another context is current; or, if the thread follows something, what is current is not known yet. */
     if (XCTX__UNLIKELY(!slot->current || token->context_ != slot->current->serial))
@@ -504,10 +534,14 @@ int xctx_var_reset(xctx_var *var, xctx_token *token)
 
 void xctx_token_drop(xctx_token *token)
 {
-    if (!token || token->state_ != TOKEN_SET)
+    if (!token || (token->state_ != TOKEN_SET && token->state_ != TOKEN_KEPT))
         return;
+    bool kept = token->state_ == TOKEN_KEPT;
     token->state_ = TOKEN_USED;
-    xctx__var_unref_word(token->var_, token->old_);
+    if (kept)
+        xctx__token_unkeep(&xctx__slot, token);
+    else
+        xctx__var_unref_word(token->var_, token->old_);
 }
 
 /* ---- scoped bindings ---- */
@@ -536,7 +570,7 @@ void xctx__let_reset(xctx__let *let)
 
     if (XCTX__LIKELY(let_is_current(slot, let)) && put_back(slot, &let->token_, -1) == 0)
         return;
-    if (slot->follower && let->token_.state_ == TOKEN_SET) {
+    if (slot->follower && (let->token_.state_ == TOKEN_SET || let->token_.state_ == TOKEN_KEPT)) {
         xctx__follow(slot);
         if (let_is_current(slot, let) && put_back(slot, &let->token_, -1) == 0)
             return;

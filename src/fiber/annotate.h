@@ -10,13 +10,14 @@
 #include <stddef.h>
 
 #if defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
 #endif
 #endif
 #ifndef VALGRIND_STACK_REGISTER
 #define VALGRIND_STACK_REGISTER(low, high) ((void)(low), (void)(high), 0u)
 #define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#define VALGRIND_MAKE_MEM_UNDEFINED(low, size) ((void)(low), (void)(size))
 #endif
 
 #include "fiber_internal.h"
@@ -41,6 +42,7 @@ extern void *__tsan_get_current_fiber(void) __attribute__((weak));
 extern void *__tsan_create_fiber(unsigned flags) __attribute__((weak));
 extern void __tsan_destroy_fiber(void *fiber) __attribute__((weak));
 extern void __tsan_switch_to_fiber(void *fiber, unsigned flags) __attribute__((weak));
+extern void __tsan_func_entry(void *pc) __attribute__((weak));
 extern void __tsan_acquire(void *at) __attribute__((weak));
 extern void __tsan_release(void *at) __attribute__((weak));
 extern void __tsan_set_fiber_name(void *fiber, const char *name) __attribute__((weak));
@@ -53,7 +55,7 @@ ANNOTATE bool annotate_switches(void)
 /* The fiber begins to exist. */
 ANNOTATE void annotate_create(xctx_fiber *fiber)
 {
-    struct fiber_top *top = xctx__fiber_top(fiber);
+    struct annotations *top = &xctx__fiber_top(fiber)->annotations;
 
     if (!annotate_switches())
         return;
@@ -65,27 +67,68 @@ ANNOTATE void annotate_create(xctx_fiber *fiber)
 
 ANNOTATE void annotate_destroy(xctx_fiber *fiber)
 {
+    const struct annotations *annotations =
+        xctx__has_turns(fiber) ? &fiber->more->annotations : &xctx__fiber_top(fiber)->annotations;
+
     if (&__tsan_destroy_fiber)
-        __tsan_destroy_fiber(xctx__fiber_top(fiber)->thread);
+        __tsan_destroy_fiber(annotations->thread);
+}
+
+/* A shot begins to exist, or is destroyed, that has not got or has lost the stack. */
+ANNOTATE void annotate_shot(xctx_fiber *fiber)
+{
+    if (&__tsan_create_fiber)
+        fiber->more->annotations.thread = __tsan_create_fiber(0);
+}
+
+/* How deep the calls are that a shot goes on in is not known: at most as many as have room on the stack. */
+ANNOTATE void annotate_depth(const xctx_fiber *fiber)
+{
+    enum { FRAME_MIN = 16, MOST = 60000 };
+    size_t depth = (fiber->high - (uintptr_t)fiber->sp) / FRAME_MIN;
+
+    if (!&__tsan_func_entry)
+        return;
+    for (size_t i = 0; i < depth && i < MOST; i++)
+        __tsan_func_entry(NULL);
+}
+
+/* A stack gets other bytes, from fiber->sp on. */
+ANNOTATE void annotate_overwritten(const xctx_fiber *fiber)
+{
+    VALGRIND_MAKE_MEM_UNDEFINED(fiber->sp, fiber->high - (uintptr_t)fiber->sp);
+    if (&__asan_unpoison_memory_region)
+        __asan_unpoison_memory_region((void *)fiber->low, fiber->high - fiber->low);
+}
+
+/* Whether AddressSanitizer keeps a suspended fiber's local variables elsewhere. */
+ANNOTATE bool annotate_has_fake(const xctx_fiber *fiber)
+{
+    bool parked = xctx__has_turns(fiber) && fiber->more->place != FIBER_ON_STACK;
+
+    return fiber->bits & FIBER_SLOWLY && fiber->more &&
+           (parked ? fiber->more->annotations : xctx__fiber_top(fiber)->annotations).address_fake;
 }
 
 /* A fiber was taken that somebody else may have run before. */
 ANNOTATE void annotate_taken(xctx_fiber *fiber)
 {
     if (&__tsan_acquire)
-        __tsan_acquire(&fiber->state);
+        __tsan_acquire(fiber->turn);
 }
 
 /* Right before and after a switch into a fiber, by who resumes it. */
 ANNOTATE void annotate_in(xctx_fiber *fiber, void **ret_fake)
 {
-    struct fiber_top *top = xctx__fiber_top(fiber);
+    struct annotations *top = &xctx__fiber_top(fiber)->annotations;
 
     if (&__sanitizer_start_switch_fiber)
         __sanitizer_start_switch_fiber(ret_fake, (const void *)fiber->low, fiber->high - fiber->low);
     if (&__tsan_switch_to_fiber) {
         top->resumer_thread = __tsan_get_current_fiber();
         __tsan_switch_to_fiber(top->thread, 0);
+        if (fiber->bits & FIBER_FRESH)
+            annotate_depth(fiber);
     }
 }
 
@@ -98,7 +141,7 @@ ANNOTATE void annotate_back(void *fake)
 /* On the fiber's own stack: once it has got there. */
 ANNOTATE void annotate_arrived(xctx_fiber *fiber)
 {
-    struct fiber_top *top = xctx__fiber_top(fiber);
+    struct annotations *top = &xctx__fiber_top(fiber)->annotations;
 
     if (&__sanitizer_finish_switch_fiber)
         __sanitizer_finish_switch_fiber(top->address_fake, &top->resumer_low, &top->resumer_size);
@@ -107,13 +150,13 @@ ANNOTATE void annotate_arrived(xctx_fiber *fiber)
 /* On the fiber's own stack: before it is left, for good or not. */
 ANNOTATE void annotate_out(xctx_fiber *fiber, bool for_good)
 {
-    struct fiber_top *top = xctx__fiber_top(fiber);
+    struct annotations *top = &xctx__fiber_top(fiber)->annotations;
 
     if (&__sanitizer_start_switch_fiber)
         __sanitizer_start_switch_fiber(for_good ? NULL : &top->address_fake, top->resumer_low, top->resumer_size);
     if (&__tsan_switch_to_fiber) {
         void *thread = top->resumer_thread;
-        __tsan_release(&fiber->state); /* which assembly does, unseen */
+        __tsan_release(fiber->turn); /* which assembly does, unseen */
         __tsan_switch_to_fiber(thread, 0);
     }
 }

@@ -41,13 +41,18 @@ static void hand_over_claim(xctx_context *context, struct record *me)
     xctx__claim_unlock(context, xctx__claim(me, CLAIM_SHARED));
 }
 
-/* A new fiber's context: nobody else knows it yet. */
+/* A context that nobody else knows yet. */
+static void claim_fresh(xctx_context *context, struct record *me)
+{
+    atomic_store_explicit(&context->claim, xctx__claim(me, xctx__bias ? CLAIM_HELD : CLAIM_SHARED),
+                          memory_order_relaxed);
+}
+
 static void claim_first(xctx_context *context, struct record *me)
 {
     context->bits |= CONTEXT_FIRST;
     atomic_store_explicit(&context->used, 1, memory_order_relaxed);
-    atomic_store_explicit(&context->claim, xctx__claim(me, xctx__bias ? CLAIM_HELD : CLAIM_SHARED),
-                          memory_order_relaxed);
+    claim_fresh(context, me);
 }
 
 static int reserve(xctx_context *context, struct record *me)
@@ -93,7 +98,9 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
     if (fiber->top && !last)
         claim_first(fiber->top, slot->record);
     for (xctx_context *context = fiber->top; context; context = context->previous) {
-        if (last && last != slot->record)
+        if (fiber->bits & FIBER_FRESH)
+            claim_fresh(context, slot->record);
+        else if (last && last != slot->record)
             hand_over_claim(context, slot->record);
         if (context->root->flags & MAP_HOOKED) {
             if (reserve(context, slot->record))
@@ -101,6 +108,7 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
             hooked = true;
         }
     }
+    fiber->bits &= (uint8_t)~FIBER_FRESH;
     fiber->outer = slot->current;
     fiber->outer_root = slot->root;
     if (!fiber->top && fiber->bits & FIBER_SHARES)

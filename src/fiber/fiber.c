@@ -89,6 +89,9 @@ xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_o
     fiber->rest = 0;
     fiber->bits = options->context == XCTX_FIBER_CONTEXT_SHARE ? FIBER_SHARES : 0;
     fiber->revoked = 0;
+    fiber->uncaptured = 0;
+    fiber->turn = &fiber->state;
+    fiber->more = NULL;
     fiber->exceptions = (struct exceptions){0};
     fiber->resumer_exceptions = (struct exceptions){0};
     set_name(fiber, options->name);
@@ -119,15 +122,69 @@ xctx_fiber *xctx_fiber_ref(xctx_fiber *fiber)
     return fiber;
 }
 
+struct more *xctx__fiber_more(xctx_fiber *fiber)
+{
+    struct more *more = fiber->more;
+
+    if (!more) {
+        more = xctx__allocate(sizeof(*more));
+        if (!more)
+            return NULL;
+        *more = (struct more){.place = FIBER_ON_STACK};
+        fiber->more = more;
+    }
+    return more;
+}
+
+void xctx__fiber_end_more(xctx_fiber *fiber)
+{
+    struct more *more = fiber->more;
+
+    if (!more)
+        return;
+    xctx__free(more->parked);
+    if (!more->of)
+        xctx__free(more);
+    fiber->more = NULL;
+}
+
 /* Nobody refers to it, and it is not done. */
 static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
 {
-    if (!fiber->top)
-        return;
-    if (tag == FIBER_TAG_CREATED || tag == FIBER_TAG_OWN)
-        xctx_unref(fiber->top);
-    else
+    struct more *more = fiber->more;
+    bool begun = tag != FIBER_TAG_CREATED && tag != FIBER_TAG_OWN;
+
+    if (tag == FIBER_TAG_SHARED) {
+        xctx__turns_forget(fiber, slot->record);
+        begun = more->last != NULL;
+    } else if (more) {
+        xctx__fiber_hooks_drop(more->hooks, (uintptr_t)fiber->sp, fiber->sp);
+    }
+    if (more) {
+        xctx__kept_free(more->kept);
+        more->kept = NULL;
+    }
+    if (fiber->top && begun)
         xctx__fiber_contexts_abandon(slot, fiber);
+    else if (fiber->top)
+        xctx_unref(fiber->top);
+}
+
+/* Its memory, or that part which is its own. */
+static void release(struct slot *slot, xctx_fiber *fiber)
+{
+    xctx_continuation *of = fiber->more ? fiber->more->of : NULL;
+
+    if (of) {
+        xctx__fiber_end_more(fiber);
+        xctx__shot_free(fiber, slot->record);
+        xctx_continuation_unref(of);
+    } else if (xctx__has_turns(fiber)) {
+        xctx__turns_unref(xctx__turns(fiber), slot->record);
+    } else {
+        xctx__fiber_end_more(fiber);
+        xctx__stacks_put(slot->record, fiber);
+    }
 }
 
 xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
@@ -136,6 +193,8 @@ xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
 
     if (!fiber)
         return NULL;
+    if (XCTX__UNLIKELY(slot->unwound != NULL))
+        xctx__fiber_drop_unwound(slot);
     /* Acquire: see what others did who gave their reference back before. */
     if (atomic_load_explicit(&fiber->refs, memory_order_acquire) != 1 &&
         atomic_fetch_sub_explicit(&fiber->refs, 1, memory_order_acq_rel) != 1)
@@ -148,7 +207,7 @@ xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
         abandon(slot, fiber, tag);
     if (fiber->bits & FIBER_SLOWLY)
         annotate_destroy(fiber);
-    xctx__stacks_put(slot->record, fiber);
+    release(slot, fiber);
     return NULL;
 }
 

@@ -12,6 +12,7 @@
  *   KEPT     record   suspended; the record's thread may resume it without an atomic operation
  *   RUNNING  record   the record's thread runs it, or it waits there for a fiber that it has resumed
  *   DONE     NULL     its function has returned, or was unwound
+ *   SHARED   NULL     it was captured, or is a shot: whether it runs, and who may run it, is said by its stack's turns
  *
  *       CREATED ---swap---> RUNNING ---store---> FREE ---swap---> RUNNING
  *                            |  ^ |
@@ -27,6 +28,11 @@
  *
  * OWN is the same for new fibers, taken and revoked in the same way. A thread whose new fibers others resume makes them
  * CREATED for a while (record->fiber_hand_over), until it has resumed so many of them itself.
+ *
+ * Turns. Fibers that share a stack run one at a time; struct turns says which. Its `state` is a lock, with the states
+ * FREE and KEPT of a fiber, taken and revoked in the same way; who has it makes it RUNNING, to run a fiber on the stack,
+ * or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn (turns.c). A fiber yields by storing into `*turn`: for other
+ * fibers that is `state`, for these it is that of their turns.
  *
  * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
  * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread.
@@ -45,16 +51,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <xctx/continuation.h>
 #include <xctx/fiber.h>
+#include <xctx/var.h>
 
 #include "context/record.h"
 #include "fiber/offsets.h"
 
 enum { FIBER_TAGS = 7, FIBER_REVOKED_MOST = 4 };
 
+/* Where the bytes of a fiber are that takes turns. */
+enum fiber_place {
+    FIBER_IN_COPY,   /* a shot that did not run yet: in its continuation */
+    FIBER_PARKED,    /* in memory of its own */
+    FIBER_ON_STACK,  /* it is the stack's resident */
+};
+
 enum fiber_bits {
     FIBER_SHARES = 1,  /* runs in its resumer's context */
     FIBER_SLOWLY = 2,  /* never switches in assembly: sanitizers are to be told */
+    FIBER_FRESH = 8,   /* a shot whose contexts nobody has claimed yet */
     FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
 };
 
@@ -62,6 +78,37 @@ enum fiber_bits {
 struct exceptions {
     void *caught;
     unsigned uncaught;
+};
+
+/* What sanitizers know of a fiber. */
+struct annotations {
+    void *address_fake; /* AddressSanitizer's stack of the fiber */
+    const void *resumer_low;
+    size_t resumer_size;
+    void *thread; /* ThreadSanitizer's name for the fiber */
+    void *resumer_thread;
+};
+
+/* References that tokens on a fiber's stack hold: kept.c. */
+struct kept {
+    uint32_t count;
+    uint32_t room;
+    struct {
+        const xctx_token *token;
+        struct cell *cell;
+    } entries[];
+};
+
+/* What few fibers need: those that were captured, shots, those with hooks or with tokens that hold references. */
+struct more {
+    struct xctx_continuation *of; /* of a shot: what it was made of */
+    struct record *last;          /* with turns: the thread that ran it last; NULL: it did not begin */
+    void *parked;                 /* memory for the stack's bytes in use, or NULL */
+    size_t room;                  /* of it */
+    _Atomic uint8_t place;        /* enum fiber_place; changes under the turns' lock */
+    xctx_fiber_hook *hooks;       /* on the fiber's stack, linked by `next_` */
+    struct kept *kept;            /* or NULL */
+    struct annotations annotations; /* unless it is the resident, whose are in struct fiber_top */
 };
 
 struct xctx_fiber {
@@ -78,6 +125,9 @@ struct xctx_fiber {
     _Atomic uint32_t refs;      /* given back with release and acquire: what was done with it comes before its end */
     uint8_t bits;
     uint8_t revoked; /* how often a claim to it was revoked */
+    uint16_t uncaptured; /* open regions in which it cannot be captured */
+    _Atomic uintptr_t *turn; /* what to store into to suspend: `state`, or that of its turns */
+    struct more *more;       /* or NULL */
 
     uintptr_t low; /* the stack */
     uintptr_t high;
@@ -89,21 +139,38 @@ struct xctx_fiber {
     unsigned valgrind;                    /* Valgrind's name for the stack */
 } __attribute__((aligned(64)));
 
+/* A stack that fibers share. */
+struct turns {
+    _Atomic uintptr_t state;              /* first: xctx__turns() */
+    struct xctx_fiber *_Atomic resident;  /* whose bytes are on the stack; NULL: nobody's. Changes under the lock */
+    struct xctx_fiber *unit;              /* the fiber that the stack was taken with */
+    _Atomic uint32_t users;               /* that fiber, and each continuation */
+    uint32_t revoked;
+};
+
 /* What few fibers need, above the stack's upper end: memory that is there anyway. */
 struct fiber_top {
     char name[XCTX_FIBER_NAME_MAX + 1];
-    void *address_fake; /* AddressSanitizer's stack of the fiber */
-    const void *resumer_low;
-    size_t resumer_size;
-    void *thread; /* ThreadSanitizer's name for the fiber */
-    void *resumer_thread;
+    struct annotations annotations;
     void *start[2]; /* what it runs, and with what */
-    uint64_t unused;
+    struct turns turns;
+    uint64_t unused[4];
 };
 
 static inline struct fiber_top *xctx__fiber_top(const xctx_fiber *fiber)
 {
     return (struct fiber_top *)fiber->high; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+/* The turns of a fiber whose state is SHARED, or was. */
+static inline struct turns *xctx__turns(const xctx_fiber *fiber)
+{
+    return (struct turns *)(void *)fiber->turn;
+}
+
+static inline bool xctx__has_turns(const xctx_fiber *fiber)
+{
+    return fiber->turn != &fiber->state;
 }
 
 static inline uintptr_t xctx__fiber_state(const struct record *record, unsigned tag)
@@ -130,6 +197,71 @@ extern struct exceptions xctx__exceptions_unknown __attribute__((visibility("hid
    `ret_last`: the record of the thread that ran it last, or NULL: none did. */
 int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_last);
 
+/* Gives it back, of which nothing has run since. */
+void xctx__fiber_untake(xctx_fiber *fiber, struct record *me, struct record *last);
+
+/* Takes a word that another thread keeps, and makes it `mine`. False: that one, or a third, was quicker. */
+bool xctx__fiber_revoke(_Atomic uintptr_t *word, uintptr_t state, uintptr_t mine);
+
+/* ---- turns.c ---- */
+
+/* The same for a fiber whose state is SHARED, which becomes the stack's resident. Waits for others' turns to end. */
+int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_last);
+
+/* The resident, whose turn it is, is not to come back to the stack. */
+void xctx__turn_clear(xctx_fiber *fiber);
+
+/* Ends a turn in which nothing runs. */
+void xctx__turn_give_up(xctx_fiber *fiber, struct record *me);
+
+/* Locks a stack's turns for a moment, whether or not it is the running thread that has them: `*ret_ours`. Waits. 0, or
+   -EDEADLK, -EBUSY as resuming would. */
+int xctx__turns_lock(struct turns *turns, struct record *me, bool *ret_ours);
+void xctx__turns_unlock(struct turns *turns, struct record *me, bool ours);
+
+/* Takes a suspended fiber that nobody refers to out of its stack's turns, and drops what its hooks hold. Does not wait
+   for other fibers to yield. */
+void xctx__turns_forget(xctx_fiber *fiber, struct record *me);
+
+/* One user of a stack less, which may be the last. */
+void xctx__turns_unref(struct turns *turns, struct record *me);
+
+void xctx__turns_before_fork(void);
+void xctx__turns_after_fork(void);
+
+/* Where the bytes from fiber->sp to fiber->high are now. Under the turns' lock, if there are any. */
+const void *xctx__fiber_bytes(const xctx_fiber *fiber);
+
+/* A fiber's `more`, made if there is none. NULL: no memory. */
+struct more *xctx__fiber_more(xctx_fiber *fiber);
+
+/* Frees it, and what belongs to it. */
+void xctx__fiber_end_more(xctx_fiber *fiber);
+
+/* ---- continuation.c ---- */
+
+/* The stack's bytes that it holds. */
+const void *xctx__continuation_bytes(const struct xctx_continuation *continuation);
+
+/* Frees a shot that has ended or was abandoned. */
+void xctx__shot_free(xctx_fiber *fiber, struct record *me);
+void xctx__shots_trim(struct record *record);
+
+/* ---- hooks.c ---- */
+
+/* Makes the hooks' values in a copy of a fiber's stack, `bytes` from `sp` on, values of its own. 0 or an error, having
+   done nothing. */
+int xctx__fiber_hooks_clone(const xctx_fiber_hook *hooks, uintptr_t sp, void *bytes);
+
+/* Drops the hooks' values in those bytes. */
+void xctx__fiber_hooks_drop(const xctx_fiber_hook *hooks, uintptr_t sp, const void *bytes);
+
+/* ---- kept.c ---- */
+
+/* Copies the references of tokens that lie from `sp` on. 0 and perhaps NULL; -ENOMEM. */
+int xctx__kept_copy(const struct kept *kept, uintptr_t sp, struct kept **ret_copy);
+void xctx__kept_free(struct kept *kept);
+
 /* ---- contexts.c ---- */
 
 /* Makes a fiber's contexts those of the running thread, which has just resumed it; calls `enter` operations and
@@ -150,7 +282,7 @@ void xctx__fiber_contexts_abandon(struct slot *slot, xctx_fiber *fiber);
 int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out);
 int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out);
 void *xctx__fiber_yield_slowly(void *out);
-void xctx__fiber_finish(xctx_fiber *fiber, void *result);
+uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result);
 int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context);
 
 /* Gives back the fibers that an exception has ended. */

@@ -14,6 +14,7 @@
 #define FIBER_OUTER_ROOT 48
 #define FIBER_RESUMER 56
 #define FIBER_REST 64
+#define FIBER_TURN 80
 
 /* Tags of FIBER_STATE. */
 #define FIBER_TAG_FREE 0
@@ -22,6 +23,8 @@
 #define FIBER_TAG_DONE 3
 #define FIBER_TAG_CREATED 4
 #define FIBER_TAG_OWN 5
+#define FIBER_TAG_SHARED 6
+#define FIBER_TAG_LOCKED 7
 
 /* struct slot */
 #define SLOT_ROOT 0

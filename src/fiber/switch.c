@@ -28,6 +28,7 @@ _Static_assert(offsetof(struct xctx_fiber, outer) == FIBER_OUTER, "offsets.h");
 _Static_assert(offsetof(struct xctx_fiber, outer_root) == FIBER_OUTER_ROOT, "offsets.h");
 _Static_assert(offsetof(struct xctx_fiber, resumer) == FIBER_RESUMER, "offsets.h");
 _Static_assert(offsetof(struct xctx_fiber, rest) == FIBER_REST, "offsets.h");
+_Static_assert(offsetof(struct xctx_fiber, turn) == FIBER_TURN, "offsets.h");
 _Static_assert(offsetof(struct slot, root) == SLOT_ROOT, "offsets.h");
 _Static_assert(offsetof(struct slot, current) == SLOT_CURRENT, "offsets.h");
 _Static_assert(offsetof(struct slot, record) == SLOT_RECORD, "offsets.h");
@@ -107,9 +108,7 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
         return error;
     error = xctx__fiber_contexts_in(slot, fiber, last);
     if (error) {
-        /* As it was. */
-        uintptr_t state = xctx__fiber_state(last ? last : record, last ? FIBER_TAG_FREE : FIBER_TAG_CREATED);
-        atomic_store_explicit(&fiber->state, state, memory_order_release);
+        xctx__fiber_untake(fiber, record, last);
         return error;
     }
     return run(slot, fiber, !last, in, ret_out);
@@ -121,7 +120,7 @@ int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
     int error = xctx__fiber_contexts_in(slot, fiber, slot->record);
 
     if (error) {
-        atomic_store_explicit(&fiber->state, xctx__fiber_state(slot->record, FIBER_TAG_KEPT), memory_order_release);
+        atomic_store_explicit(fiber->turn, xctx__fiber_state(slot->record, FIBER_TAG_KEPT), memory_order_release);
         return error;
     }
     return run(slot, fiber, false, in, ret_out);
@@ -164,10 +163,35 @@ void *xctx__fiber_yield_slowly(void *out)
     return in;
 }
 
-void xctx__fiber_finish(xctx_fiber *fiber, void *result)
+/* Releases what tokens hold that are gone with the stack. */
+static void drop_kept(xctx_fiber *fiber)
+{
+    struct kept *kept = fiber->more ? fiber->more->kept : NULL;
+
+    if (!kept)
+        return;
+    fiber->more->kept = NULL;
+    fiber->bits |= FIBER_LEAVING;
+    xctx__kept_free(kept);
+    fiber->bits &= (uint8_t)~FIBER_LEAVING;
+}
+
+/* What the turn is given up with by a fiber that has ended. */
+static uintptr_t end_state(xctx_fiber *fiber)
+{
+    if (!xctx__has_turns(fiber))
+        return FIBER_TAG_DONE;
+    /* Nobody can resume it before the turn is over. */
+    xctx__turn_clear(fiber);
+    atomic_store_explicit(&fiber->state, FIBER_TAG_DONE, memory_order_relaxed);
+    return fiber->rest ? fiber->rest : xctx__fiber_state(xctx__slot.record, FIBER_TAG_FREE);
+}
+
+uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result)
 {
     struct slot *slot = &xctx__slot;
 
+    drop_kept(fiber);
     xctx__fiber_contexts_end(slot, fiber);
     fiber->resumer_exceptions = (struct exceptions){0};
     slot->fiber = fiber->resumer;
@@ -175,8 +199,9 @@ void xctx__fiber_finish(xctx_fiber *fiber, void *result)
         *fiber->ret_out = result;
     if (fiber->bits & FIBER_SLOWLY) {
         annotate_out(fiber, true);
-        xctx__switch_out(fiber, 0, FIBER_TAG_DONE);
+        xctx__switch_out(fiber, 0, end_state(fiber));
     }
+    return end_state(fiber);
 }
 
 /* ---- the end by an exception, or by that of the thread ---- */
@@ -185,6 +210,7 @@ void xctx__fiber_finish(xctx_fiber *fiber, void *result)
    is kept until the thread next makes one, or ends. */
 ANNOTATE_UNSEEN static void unwound(struct slot *slot, xctx_fiber *fiber)
 {
+    drop_kept(fiber);
     xctx__fiber_contexts_end(slot, fiber);
     if (any(&fiber->resumer_exceptions)) {
         /* The one that is thrown is already among the uncaught. */
@@ -199,14 +225,19 @@ ANNOTATE_UNSEEN static void unwound(struct slot *slot, xctx_fiber *fiber)
     atomic_fetch_add_explicit(&fiber->refs, 1, memory_order_relaxed);
     fiber->next = slot->unwound;
     slot->unwound = fiber;
+    if (xctx__has_turns(fiber))
+        xctx__turn_clear(fiber);
     atomic_store_explicit(&fiber->state, FIBER_TAG_DONE, memory_order_release);
 }
 
+/* The turns of fibers that take them were not given up before, as the stack was in use. */
 void xctx__fiber_drop_unwound(struct slot *slot)
 {
     while (slot->unwound) {
         xctx_fiber *fiber = slot->unwound;
         slot->unwound = fiber->next;
+        if (xctx__has_turns(fiber))
+            xctx__turn_give_up(fiber, slot->record);
         xctx_fiber_unref(fiber);
     }
 }

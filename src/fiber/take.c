@@ -6,10 +6,10 @@
 #include "context/claim.h"
 #include "fiber_internal.h"
 
-static bool swap(xctx_fiber *fiber, uintptr_t from, uintptr_t to)
+static bool swap(_Atomic uintptr_t *word, uintptr_t from, uintptr_t to)
 {
     /* Acquire: see what the thread that ran it did. */
-    return atomic_compare_exchange_strong_explicit(&fiber->state, &from, to, memory_order_acq_rel,
+    return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel,
                                                    memory_order_relaxed);
 }
 
@@ -32,21 +32,19 @@ static bool take_own(xctx_fiber *fiber, struct record *me)
     return own;
 }
 
-/* Takes a fiber that another thread keeps. False: that one, or a third, was quicker. */
-static bool revoke(xctx_fiber *fiber, uintptr_t state, struct record *me)
+bool xctx__fiber_revoke(_Atomic uintptr_t *word, uintptr_t state, uintptr_t mine)
 {
     struct record *owner = xctx__fiber_record(state);
-    const uintptr_t mine = xctx__fiber_state(me, FIBER_TAG_RUNNING);
     unsigned tries = 0;
 
-    if (!swap(fiber, state, mine))
+    if (!swap(word, state, mine))
         return false;
-    /* Partner: the window in xctx_fiber_resume(). */
+    /* Partner: the window in xctx_fiber_resume(), and in turns.c. */
     xctx__barrier_others();
-    while (atomic_load_explicit(&owner->window, memory_order_acquire) == (void *)fiber &&
+    while (atomic_load_explicit(&owner->window, memory_order_acquire) == (void *)word &&
            !atomic_load_explicit(&owner->gone, memory_order_relaxed))
         xctx__claim_wait(&tries);
-    return atomic_load_explicit(&fiber->state, memory_order_acquire) == mine;
+    return atomic_load_explicit(word, memory_order_acquire) == mine;
 }
 
 /* Decides how the fiber, which the thread has just taken, is to be suspended. */
@@ -86,12 +84,14 @@ int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_l
             return runs_here(fiber) ? -EDEADLK : -EBUSY;
         if (tag == FIBER_TAG_DONE)
             return -EINVAL;
+        if (tag == FIBER_TAG_SHARED)
+            return xctx__turn_take(fiber, me, ret_last);
         if ((tag == FIBER_TAG_KEPT || tag == FIBER_TAG_OWN) && last != me) {
-            taken = revoke(fiber, state, me);
+            taken = xctx__fiber_revoke(&fiber->state, state, xctx__fiber_state(me, FIBER_TAG_RUNNING));
             if (taken && tag == FIBER_TAG_KEPT && fiber->revoked < FIBER_REVOKED_MOST)
                 fiber->revoked++;
         } else {
-            taken = swap(fiber, state, xctx__fiber_state(me, FIBER_TAG_RUNNING));
+            taken = swap(&fiber->state, state, xctx__fiber_state(me, FIBER_TAG_RUNNING));
         }
         if (taken) {
             annotate_taken(fiber);
@@ -104,4 +104,15 @@ int xctx__fiber_take(xctx_fiber *fiber, struct record *me, struct record **ret_l
             return 0;
         }
     }
+}
+
+void xctx__fiber_untake(xctx_fiber *fiber, struct record *me, struct record *last)
+{
+    if (xctx__has_turns(fiber)) {
+        fiber->more->last = last;
+        xctx__turn_give_up(fiber, me);
+        return;
+    }
+    uintptr_t state = xctx__fiber_state(last ? last : me, last ? FIBER_TAG_FREE : FIBER_TAG_CREATED);
+    atomic_store_explicit(&fiber->state, state, memory_order_release);
 }

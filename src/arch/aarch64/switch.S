@@ -148,7 +148,8 @@
     ldr x9, [x0, #FIBER_RESUMER_SP]
     mov sp, x9
     RESTORE
-    stlr x2, [x0] /* FIBER_STATE */
+    ldr x9, [x0, #FIBER_TURN]
+    stlr x2, [x9]
     mov w0, w1
     LEAVE
     END xctx__switch_out
@@ -175,14 +176,15 @@ xctx__switch_entry:
     mov x1, x0
     ldr x0, [sp]
     bl xctx__fiber_finish
+    mov x2, x0
     ldr x0, [sp]
     ldr x9, [x0, #FIBER_RESUMER_SP]
     mov sp, x9
     .cfi_def_cfa sp, SIZE
     .cfi_offset x30, 8 - SIZE
     RESTORE
-    mov x2, #FIBER_TAG_DONE
-    stlr x2, [x0]
+    ldr x9, [x0, #FIBER_TURN]
+    stlr x2, [x9]
     mov w0, #0
     ldp x29, x30, [sp], #SIZE
     .cfi_def_cfa_offset 0

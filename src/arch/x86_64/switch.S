@@ -236,8 +236,9 @@
     movq %rsp, FIBER_SP(%rdi)
     movl $1, %eax
     movq FIBER_RESUMER_SP(%rdi), %rsp
+    movq FIBER_TURN(%rdi), %r9
     RESTORE %r8
-    movq %rdx, FIBER_STATE(%rdi)
+    movq %rdx, (%r9)
     LEAVE
     RESTORE_RARELY %r8
     .cfi_def_cfa_offset 8
@@ -270,8 +271,9 @@
     movq %rsp, FIBER_SP(%rdi)
     movl %esi, %eax
     movq FIBER_RESUMER_SP(%rdi), %rsp
+    movq FIBER_TURN(%rdi), %r9
     RESTORE %r8
-    movq %rdx, FIBER_STATE(%rdi)
+    movq %rdx, (%r9)
     LEAVE
     RESTORE_RARELY %r8
     END xctx__switch_out
@@ -309,13 +311,15 @@ xctx__switch_entry:
     movq (%rsp), %rdi
     movq %rax, %rsi
     call xctx__fiber_finish
+    movq %rax, %rdx
     movq (%rsp), %rdi
     leaq 24(%rsp), %r8
     movq FIBER_RESUMER_SP(%rdi), %rsp
     .cfi_def_cfa rsp, SIZE + 8
     .cfi_offset rip, -8
+    movq FIBER_TURN(%rdi), %r9
     RESTORE %r8
-    movq $FIBER_TAG_DONE, FIBER_STATE(%rdi)
+    movq %rdx, (%r9)
     leaq SIZE(%rsp), %rsp
     .cfi_def_cfa_offset 8
     xorl %eax, %eax
