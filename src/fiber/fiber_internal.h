@@ -154,8 +154,10 @@ struct fiber_top {
     struct annotations annotations;
     void *start[2]; /* what it runs, and with what */
     struct turns turns;
-    uint64_t unused[4];
+    uint64_t unused[5];
 };
+
+_Static_assert(sizeof(struct fiber_top) % 64 == 0, "the stack's end is aligned");
 
 static inline struct fiber_top *xctx__fiber_top(const xctx_fiber *fiber)
 {
