@@ -4,23 +4,24 @@
  * Continuations: a suspended fiber, copied as it is, to go on from there any number of times.
  *
  * xctx_fiber_capture() copies a fiber that waits in xctx_fiber_yield(), or has not begun: its registers, the bytes of
- * its stack that are in use, its contexts. Each xctx_continuation_shot() makes a suspended fiber of that copy, a *shot*,
- * which goes on from that very place with those values, when it is resumed. Shots are fibers like any other: they yield,
- * wander among threads, are captured again, and may outlive the fiber and the continuation that they came from.
+ * its stack that are in use, its contexts. Each xctx_continuation_shot() makes a suspended fiber of that copy, a
+ * *shot*, which goes on from that very place with those values, when it is resumed. Shots are fibers like any other:
+ * they yield, wander among threads, are captured again, and may outlive the fiber and the continuation that they came
+ * from.
  *
  * Taking turns. A stack holds pointers into itself, so all shots of a fiber, and the fiber, run at the same addresses.
  * They take turns: when one is resumed, what another one has there is copied away, and its own is copied in. While one
  * runs, another thread that resumes a second one waits until the first yields or ends. Resuming one from within another
- * is -EDEADLK, as it would wait for itself, and so is a circle of threads that wait for each other in this way. Pointers
- * to a local variable, held somewhere else, see the variable of whichever shot is there.
+ * is -EDEADLK, as it would wait for itself, and so is a circle of threads that wait for each other in this way.
+ * Pointers to a local variable, held somewhere else, see the variable of whichever shot is there.
  *
  * What is copied: registers, floating-point control, the stack's bytes, the contexts that the fiber had entered (as
- * xctx_copy() does, but values that copies do not get are kept), what XCTX_LET and tokens on the stack put back. What is
- * not: memory from malloc(), global and thread-local variables, files, locks, other threads. These are shared and keep
- * changing. `free`, `close` and destructors run once per shot, although what they end exists once: where that matters, a
- * hook (xctx_fiber_hook) gives each shot one of its own, or XCTX_NO_CAPTURE keeps the fiber from being copied there. A
- * pointer to a context that was entered when the fiber was copied can be left by each shot; for everything else it is
- * that one context.
+ * xctx_copy() does, but values that copies do not get are kept), what XCTX_LET and tokens on the stack put back. What
+ * is not: memory from malloc(), global and thread-local variables, files, locks, other threads. These are shared and
+ * keep changing. `free`, `close` and destructors run once per shot, although what they end exists once: where that
+ * matters, a hook (xctx_fiber_hook) gives each shot one of its own, or XCTX_NO_CAPTURE keeps the fiber from being
+ * copied there. A pointer to a context that was entered when the fiber was copied can be left by each shot; for
+ * everything else it is that one context.
  *
  * Unless a function says otherwise it is thread-safe, is not async-signal-safe, and was there in 0.1.
  */
@@ -41,8 +42,8 @@ typedef struct xctx_continuation xctx_continuation;
 /**
  * Copies a suspended fiber. The fiber is as it was, and can be resumed.
  *
- * A fiber that was captured once, and its shots, cost more to resume than others: some 10 ns, and the copying if another
- * one had its turn.
+ * A fiber that was captured once, and its shots, cost more to resume than others: some 10 ns, and the copying if
+ * another one had its turn.
  *
  * @param fiber             suspended in xctx_fiber_yield(), or not begun; a shot, too.
  * @param ret_continuation  receives it, for xctx_continuation_unref(); not written to on failure.
@@ -80,15 +81,15 @@ XCTX_API size_t xctx_continuation_size(const xctx_continuation *continuation);
  * XCTX_NO_CAPTURE { ... } is a region in which capturing the fiber that runs it fails with -EPERM: for what must not be
  * done twice, such as unlocking a mutex that is locked around a yield.
  *
- * Regions may be nested. A region ends when its block is left, in whatever way but longjmp(). On a thread without a fiber
- * it does nothing. `break` and `continue` leave the block, not a loop around it.
+ * Regions may be nested. A region ends when its block is left, in whatever way but longjmp(). On a thread without a
+ * fiber it does nothing. `break` and `continue` leave the block, not a loop around it.
  */
 #define XCTX_NO_CAPTURE XCTX__NO_CAPTURE(XCTX__PASTE(xctx_uncaptured_, __COUNTER__))
 
 /** @cond internal */
 #define XCTX__NO_CAPTURE(fiber)                                                                                        \
     for (xctx_fiber * fiber __attribute__((cleanup(xctx__no_capture_end))) = xctx__no_capture_begin(),                 \
-                      **XCTX__PASTE(fiber, _run) = &fiber;                                                             \
+                            **XCTX__PASTE(fiber, _run) = &fiber;                                                       \
          XCTX__PASTE(fiber, _run); XCTX__PASTE(fiber, _run) = NULL)
 XCTX_API xctx_fiber *xctx__no_capture_begin(void);
 XCTX_API void xctx__no_capture_end(xctx_fiber **fiber);
@@ -116,8 +117,8 @@ typedef struct xctx_fiber_hook {
 } xctx_fiber_hook;
 
 /**
- * Registers a hook with the running fiber, until xctx_fiber_hook_pop(), which must come before the function that has the
- * hook returns.
+ * Registers a hook with the running fiber, until xctx_fiber_hook_pop(), which must come before the function that has
+ * the hook returns.
  *
  * @param hook   its operations set.
  * @param place  a pointer variable on the fiber's stack; its value at each time of copying is what counts.
@@ -160,8 +161,8 @@ XCTX_API xctx_arena *xctx_arena_destroy(xctx_arena *arena);
  * @param continuation  what to make shots of.
  * @param count         how many shots.
  * @param processes     how many at the same time; 0: as many as there are processors to run on.
- * @param fn            called in a child: the shot, suspended (its reference is the caller's); its index; @p arg. Returns
- *                      what is stored into ret_results.
+ * @param fn            called in a child: the shot, suspended (its reference is the caller's); its index; @p arg.
+ * Returns what is stored into ret_results.
  * @param arg           for @p fn.
  * @param ret_results   room for @p count; may be NULL. What @p fn has returned; or the error of making the shot;
  *                      or -ECANCELED: the process ended before @p fn did.

@@ -2,12 +2,12 @@
 /*
  * Continuations: capturing fibers, and making shots of what was captured. turns.c has the running of shots.
  *
- * The first capture gives a fiber's stack turns, for good: its state is SHARED from then on. A continuation is a user of
- * the stack, so that this stays where it is while there may be shots; a shot has a reference to its continuation.
+ * The first capture gives a fiber's stack turns, for good: its state is SHARED from then on. A continuation is a user
+ * of the stack, so that this stays where it is while there may be shots; a shot has a reference to its continuation.
  *
  * Contexts. A continuation has, for each context that the fiber had entered, its map and what else a copy of it needs.
- * A shot gets copies of them, entered as they were, and with their serial numbers: so tokens, XCTX_LET and their like on
- * the stack find in it what they look for. Pointers to the contexts themselves are translated where they are left
+ * A shot gets copies of them, entered as they were, and with their serial numbers: so tokens, XCTX_LET and their like
+ * on the stack find in it what they look for. Pointers to the contexts themselves are translated where they are left
  * (xctx__fiber_own_context()).
  */
 #include <errno.h>

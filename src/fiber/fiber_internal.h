@@ -30,9 +30,9 @@
  * CREATED for a while (record->fiber_hand_over), until it has resumed so many of them itself.
  *
  * Turns. Fibers that share a stack run one at a time; struct turns says which. Its `state` is a lock, with the states
- * FREE and KEPT of a fiber, taken and revoked in the same way; who has it makes it RUNNING, to run a fiber on the stack,
- * or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn (turns.c). A fiber yields by storing into `*turn`: for other
- * fibers that is `state`, for these it is that of their turns.
+ * FREE and KEPT of a fiber, taken and revoked in the same way; who has it makes it RUNNING, to run a fiber on the
+ * stack, or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn (turns.c). A
+ * fiber yields by storing into `*turn`: for other fibers that is `state`, for these it is that of their turns.
  *
  * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
  * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread.
@@ -62,9 +62,9 @@ enum { FIBER_TAGS = 7, FIBER_REVOKED_MOST = 4 };
 
 /* Where the bytes of a fiber are that takes turns. */
 enum fiber_place {
-    FIBER_IN_COPY,   /* a shot that did not run yet: in its continuation */
-    FIBER_PARKED,    /* in memory of its own */
-    FIBER_ON_STACK,  /* it is the stack's resident */
+    FIBER_IN_COPY,  /* a shot that did not run yet: in its continuation */
+    FIBER_PARKED,   /* in memory of its own */
+    FIBER_ON_STACK, /* it is the stack's resident */
 };
 
 enum fiber_bits {
@@ -101,13 +101,13 @@ struct kept {
 
 /* What few fibers need: those that were captured, shots, those with hooks or with tokens that hold references. */
 struct more {
-    struct xctx_continuation *of; /* of a shot: what it was made of */
-    struct record *last;          /* with turns: the thread that ran it last; NULL: it did not begin */
-    void *parked;                 /* memory for the stack's bytes in use, or NULL */
-    size_t room;                  /* of it */
-    _Atomic uint8_t place;        /* enum fiber_place; changes under the turns' lock */
-    xctx_fiber_hook *hooks;       /* on the fiber's stack, linked by `next_` */
-    struct kept *kept;            /* or NULL */
+    struct xctx_continuation *of;   /* of a shot: what it was made of */
+    struct record *last;            /* with turns: the thread that ran it last; NULL: it did not begin */
+    void *parked;                   /* memory for the stack's bytes in use, or NULL */
+    size_t room;                    /* of it */
+    _Atomic uint8_t place;          /* enum fiber_place; changes under the turns' lock */
+    xctx_fiber_hook *hooks;         /* on the fiber's stack, linked by `next_` */
+    struct kept *kept;              /* or NULL */
     struct annotations annotations; /* unless it is the resident, whose are in struct fiber_top */
 };
 
@@ -124,8 +124,8 @@ struct xctx_fiber {
     uintptr_t rest;             /* the state to suspend with; 0: xctx_fiber_yield() is left to C */
     _Atomic uint32_t refs;      /* given back with release and acquire: what was done with it comes before its end */
     uint8_t bits;
-    uint8_t revoked; /* how often a claim to it was revoked */
-    uint16_t uncaptured; /* open regions in which it cannot be captured */
+    uint8_t revoked;         /* how often a claim to it was revoked */
+    uint16_t uncaptured;     /* open regions in which it cannot be captured */
     _Atomic uintptr_t *turn; /* what to store into to suspend: `state`, or that of its turns */
     struct more *more;       /* or NULL */
 
@@ -141,10 +141,10 @@ struct xctx_fiber {
 
 /* A stack that fibers share. */
 struct turns {
-    _Atomic uintptr_t state;              /* first: xctx__turns() */
-    struct xctx_fiber *_Atomic resident;  /* whose bytes are on the stack; NULL: nobody's. Changes under the lock */
-    struct xctx_fiber *unit;              /* the fiber that the stack was taken with */
-    _Atomic uint32_t users;               /* that fiber, and each continuation */
+    _Atomic uintptr_t state;             /* first: xctx__turns() */
+    struct xctx_fiber *_Atomic resident; /* whose bytes are on the stack; NULL: nobody's. Changes under the lock */
+    struct xctx_fiber *unit;             /* the fiber that the stack was taken with */
+    _Atomic uint32_t users;              /* that fiber, and each continuation */
     uint32_t revoked;
 };
 

@@ -8,8 +8,8 @@
 #include <errno.h>
 
 #include "context/cell.h"
-#include "context/memory.h"
 #include "context/fibers.h"
+#include "context/memory.h"
 #include "fiber_internal.h"
 
 bool xctx__token_is_kept(const struct slot *slot, const xctx_token *token)

@@ -9,8 +9,7 @@
 static bool swap(_Atomic uintptr_t *word, uintptr_t from, uintptr_t to)
 {
     /* Acquire: see what the thread that ran it did. */
-    return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel,
-                                                   memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_acq_rel, memory_order_relaxed);
 }
 
 static bool runs_here(const xctx_fiber *fiber)
