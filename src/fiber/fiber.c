@@ -49,12 +49,13 @@ static void set_name(xctx_fiber *fiber, const char *name)
 /* Where it starts when sanitizers are to be told that it has got there. */
 static void *begin_annotated(void *argument)
 {
-    xctx_fiber *fiber = argument;
+    xctx_fiber *fiber = xctx__fiber_running();
     struct {
         void *(*fn)(void *);
         void *arg;
     } start;
 
+    (void)argument;
     annotate_arrived(fiber);
     memcpy(&start, xctx__fiber_top(fiber)->start, sizeof(start));
     return start.fn(start.arg);
@@ -101,7 +102,6 @@ xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_o
         annotate_create(fiber);
         memcpy(xctx__fiber_top(fiber)->start, (void *[]){*(void **)&fn, arg}, sizeof(xctx__fiber_top(fiber)->start));
         fn = begin_annotated;
-        arg = fiber;
     }
     void **frame = (void **)(fiber->high - 4 * sizeof(void *)); /* NOLINT(performance-no-int-to-ptr) */
     frame[0] = fiber;

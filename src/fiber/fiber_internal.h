@@ -287,6 +287,9 @@ void *xctx__fiber_yield_slowly(void *out);
 uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result);
 int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context);
 
+/* The fiber that runs, asked for anew: behind a switch it may be a shot, on another thread. */
+xctx_fiber *xctx__fiber_running(void);
+
 /* Gives back the fibers that an exception has ended. */
 void xctx__fiber_drop_unwound(struct slot *slot);
 

@@ -4,7 +4,7 @@
  * operations, watchers or exceptions about, under sanitizers; and the end of fibers.
  *
  * What is on a fiber's stack may go on on another thread behind each switch out. So nothing is kept over one that
- * belongs to a thread: neither the slot nor errno.
+ * belongs to a thread: neither the slot nor errno. Nor the fiber: what goes on may be a shot.
  */
 #include <assert.h>
 #include <dlfcn.h>
@@ -128,6 +128,12 @@ int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
 
 /* ---- out ---- */
 
+__attribute__((noinline)) xctx_fiber *xctx__fiber_running(void)
+{
+    __asm__ volatile("");
+    return xctx__slot.fiber;
+}
+
 /* A fiber that handles exceptions takes them along. Returns whether it does, which assembly does not look at. */
 static bool exceptions_out(struct slot *slot, xctx_fiber *fiber)
 {
@@ -159,7 +165,7 @@ void *xctx__fiber_yield_slowly(void *out)
         annotate_out(fiber, false);
     void *in = xctx__switch_out(fiber, 1, state);
     if (annotated)
-        annotate_arrived(fiber);
+        annotate_arrived(xctx__fiber_running());
     return in;
 }
 
