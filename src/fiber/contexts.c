@@ -108,7 +108,6 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
             hooked = true;
         }
     }
-    fiber->bits &= (uint8_t)~FIBER_FRESH;
     fiber->outer = slot->current;
     fiber->outer_root = slot->root;
     if (!fiber->top && fiber->bits & FIBER_SHARES)

@@ -70,7 +70,7 @@ enum fiber_place {
 enum fiber_bits {
     FIBER_SHARES = 1,  /* runs in its resumer's context */
     FIBER_SLOWLY = 2,  /* never switches in assembly: sanitizers are to be told */
-    FIBER_FRESH = 8,   /* a shot whose contexts nobody has claimed yet */
+    FIBER_FRESH = 8,   /* a shot that did not run yet: nobody has claimed its contexts */
     FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
 };
 

@@ -80,6 +80,7 @@ static int run(struct slot *slot, xctx_fiber *fiber, bool begin, void *in, void 
     struct exceptions exceptions = fiber->resumer_exceptions;
     if (annotated)
         annotate_in(fiber, &fake);
+    fiber->bits &= (uint8_t)~FIBER_FRESH;
     int status = begin ? xctx__switch_begin(fiber) : xctx__switch_in(fiber, in);
     /* The same thread: a fiber yields on the one that it was resumed on. The fiber itself may be another's by now. */
     if (annotated)
@@ -203,11 +204,12 @@ uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result)
     slot->fiber = fiber->resumer;
     if (fiber->ret_out)
         *fiber->ret_out = result;
+    uintptr_t state = end_state(fiber);
     if (fiber->bits & FIBER_SLOWLY) {
         annotate_out(fiber, true);
-        xctx__switch_out(fiber, 0, end_state(fiber));
+        xctx__switch_out(fiber, 0, state);
     }
-    return end_state(fiber);
+    return state;
 }
 
 /* ---- the end by an exception, or by that of the thread ---- */
