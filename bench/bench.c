@@ -17,8 +17,9 @@
 #define SAMPLE_NS 200000.0
 #define PARTS 5
 
-static const bench_group *const groups[] = {&bench_contexts,   &bench_values,        &bench_handover, &bench_threads,
-                                            &bench_memory,     &bench_snapshots,     &bench_fibers,
+static const bench_group *const groups[] = {&bench_contexts,   &bench_values,        &bench_handover,
+                                            &bench_threads,    &bench_memory,        &bench_snapshots,
+                                            &bench_fibers,     &bench_continuations,
 #ifdef BENCH_INSPECT
                                             &bench_reports,
 #endif

@@ -47,7 +47,7 @@ typedef struct bench_group {
 } bench_group;
 
 extern const bench_group bench_contexts, bench_values, bench_handover, bench_threads, bench_memory, bench_snapshots,
-    bench_fibers, bench_reports, bench_yardsticks, bench_python_package;
+    bench_fibers, bench_continuations, bench_reports, bench_yardsticks, bench_python_package;
 
 typedef struct bench_result {
     const bench_group *group;
