@@ -203,6 +203,27 @@ static bool end_quickly(struct slot *slot, xctx_context *context)
     return quick;
 }
 
+/* A shot's only context, as it was made: it stays entered, in `fiber->top`, for the next shot. */
+static bool keep_whole(struct slot *slot, xctx_fiber *fiber, xctx_context *context)
+{
+    struct record *record = slot->record;
+    bool whole = false;
+
+    if (!xctx__has_turns(fiber) || !context || context->previous || context->lets || context->owed ||
+        context->bits & CONTEXT_APPLIED || slot->pin == context ||
+        atomic_load_explicit(&context->more, memory_order_relaxed) || !xctx__shot_is_whole(fiber, context))
+        return false;
+    xctx__window_open(record, context);
+    whole = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
+            atomic_load_explicit(&context->refs, memory_order_acquire) == 1;
+    xctx__window_close(record);
+    if (whole) {
+        fiber->top = context;
+        fiber->bits |= FIBER_AGAIN;
+    }
+    return whole;
+}
+
 /* Leaves whatever is current, down to nothing, and releases the first context. */
 static void leave_all(struct slot *slot)
 {
@@ -227,7 +248,9 @@ void xctx__fiber_contexts_end(struct slot *slot, xctx_fiber *fiber)
         xctx__run_end(&(struct run){.outer = fiber->outer});
         return;
     }
-    if (end_quickly(slot, context)) {
+    if (keep_whole(slot, fiber, context)) {
+        make_current(slot, fiber->outer);
+    } else if (end_quickly(slot, context)) {
         make_current(slot, fiber->outer);
         xctx_unref(context);
     } else {

@@ -9,6 +9,10 @@
  * A shot gets copies of them, entered as they were, and with their serial numbers: so tokens, XCTX_LET and their like
  * on the stack find in it what they look for. Pointers to the contexts themselves are translated where they are left
  * (xctx__fiber_own_context()).
+ *
+ * The thread that has captured a fiber, its `home`, keeps one shot that has ended with its context as it was: the next
+ * shot is that one again, and costs no atomic operation. `spare` belongs to home, in its window (context/record.h).
+ * Whoever finds that nothing but the spare can be left revokes home, as a claim (context/claim.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -33,13 +37,15 @@ struct level {
 };
 
 struct xctx_continuation {
-    _Atomic uint32_t refs;
+    _Atomic uint32_t refs; /* users, shots, and the spare */
     uint8_t bits; /* enum fiber_bits */
     bool begun;
     uint32_t level_count;
     struct level *levels; /* from the one entered last to the first */
     struct level level;   /* where `levels` is, if there is one at most */
     struct turns *turns;
+    struct record *_Atomic home; /* NULL: no thread keeps a spare any more */
+    xctx_fiber *_Atomic spare;
     struct kept *kept;
     xctx_fiber_hook *hooks;
     void *sp;
@@ -224,6 +230,14 @@ static int start_turns(xctx_fiber *fiber, struct record *me, struct record *last
     return 0;
 }
 
+/* Whether its shots may be kept: there is nothing that each has a copy of, and one context that all begin with. */
+static bool can_keep(const xctx_continuation *continuation, const struct more *more)
+{
+    return xctx__bias && XCTX__FREE_LIMIT > 0 && continuation->level_count == 1 && !continuation->level.lets &&
+           !continuation->level.snapshot && !(continuation->level.map->flags & (MAP_FLOWS | MAP_HOOKED)) &&
+           !continuation->kept && !more->hooks && more->last && !(continuation->bits & (FIBER_SHARES | FIBER_SLOWLY));
+}
+
 /* Copies a fiber that is the running thread's, with its turns locked. */
 static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_continuation)
 {
@@ -251,6 +265,8 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
         return error;
     }
     atomic_init(&continuation->refs, 1);
+    atomic_init(&continuation->home, can_keep(continuation, more) ? slot->record : NULL);
+    atomic_init(&continuation->spare, NULL);
     continuation->bits = fiber->bits & (uint8_t)~FIBER_FRESH;
     continuation->begun = more->last != NULL;
     continuation->turns = turns;
@@ -392,6 +408,88 @@ static void shot_init(struct shot *shot, xctx_continuation *continuation, struct
     more->annotations = (struct annotations){0};
 }
 
+/* ---- the spare ---- */
+
+bool xctx__shot_is_whole(const xctx_fiber *fiber, const xctx_context *context)
+{
+    const xctx_continuation *of = fiber->more->of;
+
+    return of && atomic_load_explicit(&of->home, memory_order_relaxed) == xctx__slot.record &&
+           context->root == of->level.map && context->serial == of->level.serial;
+}
+
+/* Puts a spare in the place of another; gives that one back, or the same one: another thread has revoked it all. */
+static inline xctx_fiber *swap_spare(xctx_continuation *continuation, struct record *me, xctx_fiber *spare)
+{
+    xctx_fiber *had = spare;
+
+    xctx__window_open(me, (xctx_context *)(void *)continuation);
+    if (atomic_load_explicit(&continuation->home, memory_order_relaxed) == me) {
+        had = atomic_load_explicit(&continuation->spare, memory_order_relaxed);
+        atomic_store_explicit(&continuation->spare, spare, memory_order_relaxed);
+    }
+    xctx__window_close(me);
+    return had;
+}
+
+bool xctx__shot_keep(struct slot *slot, xctx_fiber *fiber)
+{
+    xctx_continuation *of = fiber->more->of;
+
+    /* The last reference is not the spare's. Acquire: see what others did who gave theirs back. */
+    if (atomic_load_explicit(&of->refs, memory_order_acquire) == 1)
+        return false;
+    xctx_fiber *other = swap_spare(of, slot->record, fiber);
+    if (other == fiber)
+        return false;
+    if (other)
+        xctx__shot_release(slot, other);
+    return true;
+}
+
+/* The spare as a new shot, or NULL. */
+static inline xctx_fiber *take_spare(xctx_continuation *continuation, struct record *me)
+{
+    xctx_fiber *fiber = swap_spare(continuation, me, NULL);
+
+    if (!fiber)
+        return NULL;
+    fiber->bits = continuation->bits | FIBER_FRESH;
+    fiber->uncaptured = 0;
+    fiber->sp = continuation->sp;
+    fiber->more->last = me;
+    fiber->more->hooks = NULL;
+    atomic_store_explicit(&fiber->refs, 1, memory_order_relaxed);
+    atomic_store_explicit(&fiber->more->place, FIBER_IN_COPY, memory_order_relaxed);
+    /* Release: as for a new one. */
+    atomic_store_explicit(&fiber->state, FIBER_TAG_SHARED, memory_order_release);
+    return fiber;
+}
+
+/* Gives back the spare, or NULL. If that is another thread's to keep, no thread keeps one any more. */
+static xctx_fiber *end_spare(xctx_continuation *continuation, struct record *me)
+{
+    struct record *home = atomic_load_explicit(&continuation->home, memory_order_relaxed);
+    unsigned tries = 0;
+
+    if (!home)
+        return NULL;
+    if (home != me) {
+        if (!atomic_compare_exchange_strong_explicit(&continuation->home, &home, NULL, memory_order_acq_rel,
+                                                     memory_order_relaxed))
+            return NULL; /* another thread does it */
+        /* Partner: the windows above. */
+        xctx__barrier_others();
+        while (atomic_load_explicit(&home->window, memory_order_acquire) == (void *)continuation &&
+               !atomic_load_explicit(&home->gone, memory_order_relaxed))
+            xctx__claim_wait(&tries);
+        return atomic_exchange_explicit(&continuation->spare, NULL, memory_order_acquire);
+    }
+    return swap_spare(continuation, me, NULL);
+}
+
+/* ---- making ---- */
+
 /* A shot with hooks has bytes of its own from the beginning. 0 or an error. */
 static int clone_hooked(struct shot *shot, const xctx_continuation *continuation)
 {
@@ -416,7 +514,14 @@ int xctx_continuation_shot(xctx_continuation *continuation, xctx_fiber **ret_fib
     if (!continuation || !ret_fiber)
         return -EINVAL;
     struct record *me = xctx__record_get(slot);
-    struct shot *shot = me ? shot_create(me) : NULL;
+    if (!me)
+        return -ENOMEM;
+    xctx_fiber *spare = take_spare(continuation, me);
+    if (spare) {
+        *ret_fiber = spare;
+        return 0;
+    }
+    struct shot *shot = shot_create(me);
     if (!shot)
         return -ENOMEM;
     shot_init(shot, continuation, me);
@@ -461,9 +566,18 @@ xctx_continuation *xctx_continuation_unref(xctx_continuation *continuation)
     if (!continuation)
         return NULL;
     /* Acquire: see what others did who gave their reference back before. */
-    if (atomic_load_explicit(&continuation->refs, memory_order_acquire) != 1 &&
-        atomic_fetch_sub_explicit(&continuation->refs, 1, memory_order_acq_rel) != 1)
-        return NULL;
+    uint32_t refs = atomic_load_explicit(&continuation->refs, memory_order_acquire);
+    while (refs != 1) {
+        /* Perhaps only the spare would be left. */
+        xctx_fiber *spare = refs == 2 ? end_spare(continuation, slot->record) : NULL;
+        if (spare) {
+            xctx__shot_release(slot, spare);
+            refs = atomic_load_explicit(&continuation->refs, memory_order_acquire);
+        } else if (atomic_compare_exchange_weak_explicit(&continuation->refs, &refs, refs - 1, memory_order_acq_rel,
+                                                         memory_order_acquire)) {
+            return NULL;
+        }
+    }
     xctx__fiber_hooks_drop(continuation->hooks, (uintptr_t)continuation->sp, continuation->bytes);
     xctx__kept_free(continuation->kept);
     drop_levels(slot, continuation, continuation->level_count);

@@ -187,6 +187,12 @@ static void release(struct slot *slot, xctx_fiber *fiber)
     }
 }
 
+void xctx__shot_release(struct slot *slot, xctx_fiber *fiber)
+{
+    xctx__fiber_contexts_abandon(slot, fiber);
+    release(slot, fiber);
+}
+
 xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
 {
     struct slot *slot = &xctx__slot;
@@ -203,6 +209,11 @@ xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
     assert(tag != FIBER_TAG_RUNNING);
     if (tag == FIBER_TAG_RUNNING)
         return NULL; /* its stack is in use: better lost than used twice */
+    if (fiber->bits & FIBER_AGAIN) {
+        if (!xctx__shot_keep(slot, fiber))
+            xctx__shot_release(slot, fiber);
+        return NULL;
+    }
     if (tag != FIBER_TAG_DONE)
         abandon(slot, fiber, tag);
     if (fiber->bits & FIBER_SLOWLY)

@@ -71,6 +71,7 @@ enum fiber_bits {
     FIBER_SHARES = 1,  /* runs in its resumer's context */
     FIBER_SLOWLY = 2,  /* never switches in assembly: sanitizers are to be told */
     FIBER_FRESH = 8,   /* a shot that did not run yet: nobody has claimed its contexts */
+    FIBER_AGAIN = 16,  /* a shot that has ended with its context as it was made: another shot can have both */
     FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
 };
 
@@ -237,6 +238,9 @@ const void *xctx__fiber_bytes(const xctx_fiber *fiber);
 /* A fiber's `more`, made if there is none. NULL: no memory. */
 struct more *xctx__fiber_more(xctx_fiber *fiber);
 
+/* Releases a shot that is FIBER_AGAIN. */
+void xctx__shot_release(struct slot *slot, xctx_fiber *fiber);
+
 /* Frees it, and what belongs to it. */
 void xctx__fiber_end_more(xctx_fiber *fiber);
 
@@ -244,6 +248,12 @@ void xctx__fiber_end_more(xctx_fiber *fiber);
 
 /* The stack's bytes that it holds. */
 const void *xctx__continuation_bytes(const struct xctx_continuation *continuation);
+
+/* Whether a shot's context is as it was made, so that another one can have it. */
+bool xctx__shot_is_whole(const xctx_fiber *fiber, const xctx_context *context);
+
+/* Keeps a shot that is FIBER_AGAIN for the next one of its continuation. False: it is to be released. */
+bool xctx__shot_keep(struct slot *slot, xctx_fiber *fiber);
 
 /* Frees a shot that has ended or was abandoned. */
 void xctx__shot_free(xctx_fiber *fiber, struct record *me);

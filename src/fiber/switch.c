@@ -205,10 +205,11 @@ uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result)
     if (fiber->ret_out)
         *fiber->ret_out = result;
     uintptr_t state = end_state(fiber);
-    if (fiber->bits & FIBER_SLOWLY) {
+    if (fiber->bits & FIBER_SLOWLY)
         annotate_out(fiber, true);
+    /* Where a shot ends, nothing was called that it returns from: a `ret` would go wrong. */
+    if (fiber->bits & FIBER_SLOWLY || xctx__has_turns(fiber))
         xctx__switch_out(fiber, 0, state);
-    }
     return state;
 }
 
