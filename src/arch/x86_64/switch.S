@@ -67,26 +67,24 @@
     .cfi_restore r13
     .cfi_restore r14
     .cfi_restore r15
-    movl (\old), %ecx
-    xorl (%rsp), %ecx
-    testl $~FLAGS, %ecx
-    jnz 91f
-92: movzwl 4(\old), %ecx
-    cmpw 4(%rsp), %cx
+    movzwl 4(%rsp), %ecx
+    cmpw 4(\old), %cx
     jne 93f
-94: .cfi_remember_state
+94: movl (%rsp), %ecx
+    cmpl (\old), %ecx
+    jne 91f
+92: .cfi_remember_state
 .endm
 
 /* What RESTORE rarely does: the flags stay the thread's, only the control bits are loaded. Written over the stack
    itself, as red zones may belong to a signal handler. */
 .macro RESTORE_RARELY old
     .cfi_restore_state
-91: movl (\old), %r11d
-    andl $FLAGS, %r11d
-    movl (%rsp), %ecx
-    andl $~FLAGS, %ecx
-    orl %r11d, %ecx
-    movl %ecx, (%rsp)
+91: xorl (\old), %ecx
+    testl $~FLAGS, %ecx
+    jz 92b
+    andl $FLAGS, %ecx
+    xorl %ecx, (%rsp)
     ldmxcsr (%rsp)
     jmp 92b
 93: fldcw 4(%rsp)
@@ -139,6 +137,7 @@
  */
     .globl xctx_fiber_resume
     BEGIN xctx_fiber_resume
+    SAVE_CONTROL
     testq %rdi, %rdi
     jz 9f
     movq xctx__slot@gottpoff(%rip), %rax
@@ -148,7 +147,6 @@
     leaq FIBER_TAG_KEPT(%rcx), %r8
     cmpq %r8, FIBER_STATE(%rdi)
     jne 8f
-    SAVE_CONTROL
     incq %r8
     movq %r8, FIBER_STATE(%rdi)
     movq $0, RECORD_WINDOW(%rcx)
