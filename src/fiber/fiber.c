@@ -87,7 +87,8 @@ xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_o
     }
     fiber->top = context;
     fiber->resumer = NULL;
-    fiber->rest = 0;
+    /* As note_taking() has it after a first resume: by then it is too late where assembly does that. */
+    fiber->rest = options->context == XCTX_FIBER_CONTEXT_NONE ? 0 : xctx__fiber_state(record, FIBER_TAG_FREE);
     fiber->bits = options->context == XCTX_FIBER_CONTEXT_SHARE ? FIBER_SHARES : 0;
     fiber->revoked = 0;
     fiber->uncaptured = 0;
@@ -99,6 +100,7 @@ xctx_fiber *xctx_fiber_create(void *(*fn)(void *), void *arg, const xctx_fiber_o
     atomic_init(&fiber->refs, 1);
     if (annotate_switches()) {
         fiber->bits |= FIBER_SLOWLY;
+        fiber->rest = 0;
         annotate_create(fiber);
         memcpy(xctx__fiber_top(fiber)->start, (void *[]){*(void **)&fn, arg}, sizeof(xctx__fiber_top(fiber)->start));
         fn = begin_annotated;

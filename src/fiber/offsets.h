@@ -36,11 +36,17 @@
 
 /* struct record, struct xctx_context, struct map */
 #define RECORD_WINDOW 0
+#define CONTEXT_USED 6
 #define CONTEXT_BITS 7
+#define CONTEXT_CLAIM 8
 #define CONTEXT_ROOT 16
 #define MAP_FLAGS 12
 
 /* Bits of an xctx_context that ask for more than switching when it is left: CONTEXT_APPLIED. */
 #define CONTEXT_BITS_SLOW 2
+
+/* CONTEXT_FIRST, CLAIM_HELD. */
+#define CONTEXT_BITS_FIRST 4
+#define CLAIM_TAG_HELD 2
 
 #endif

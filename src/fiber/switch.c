@@ -36,10 +36,14 @@ _Static_assert(offsetof(struct slot, pin) == SLOT_PIN, "offsets.h");
 _Static_assert(offsetof(struct slot, fiber) == SLOT_FIBER, "offsets.h");
 _Static_assert(offsetof(struct slot, exceptions) == SLOT_EXCEPTIONS, "offsets.h");
 _Static_assert(offsetof(struct record, window) == RECORD_WINDOW, "offsets.h");
+_Static_assert(offsetof(struct xctx_context, used) == CONTEXT_USED, "offsets.h");
 _Static_assert(offsetof(struct xctx_context, bits) == CONTEXT_BITS, "offsets.h");
+_Static_assert(offsetof(struct xctx_context, claim) == CONTEXT_CLAIM, "offsets.h");
 _Static_assert(offsetof(struct xctx_context, root) == CONTEXT_ROOT, "offsets.h");
 _Static_assert(offsetof(struct map, flags) == MAP_FLAGS, "offsets.h");
 _Static_assert((int)CONTEXT_APPLIED == CONTEXT_BITS_SLOW, "offsets.h");
+_Static_assert((int)CONTEXT_FIRST == CONTEXT_BITS_FIRST, "offsets.h");
+_Static_assert((int)CLAIM_HELD == CLAIM_TAG_HELD, "offsets.h");
 _Static_assert(offsetof(struct exceptions, uncaught) == 8, "read by assembly");
 
 struct exceptions xctx__exceptions_unknown = {.caught = &xctx__exceptions_unknown};

@@ -15,8 +15,9 @@
  * `ret`. A fiber's end is the exception: calls and returns of a fiber that ran through pair up.
  *
  * Loading mxcsr takes up to 50 ns if exception flags change with it. Its control bits, and the x87 control word, rarely
- * differ: they are compared, and loaded only if they do. They are stored first and compared last: storing mxcsr waits for
- * what came before it.
+ * differ: they are compared, and loaded only if they do. They are stored first and compared last: storing mxcsr waits
+ * until all that came before it has retired, and what reads the word stored waits for that again. For the same reason
+ * mxcsr is first compared as a whole, by one instruction: flags that differ are looked at only then.
  */
 #include "arch/x86_64/mark.inc"
 #include "fiber/offsets.h"
@@ -101,6 +102,20 @@
     .cfi_offset rip, -8
 .endm
 
+/* On a stack with the fiber at (rsp): CFA: *(*(rsp) + FIBER_RESUMER_SP) + SIZE + 8 */
+.macro CFA_OF_RESUMER
+    .cfi_escape 0x0f, 8, 0x77, 0, 0x06, 0x23, FIBER_RESUMER_SP, 0x06, 0x23, SIZE + 8
+.endm
+
+/* Behind SAVE: rdi fiber, for the first time. */
+.macro GO_TO_ENTRY
+    movq %rsp, FIBER_RESUMER_SP(%rdi)
+    xorl %ebp, %ebp
+    movq FIBER_SP(%rdi), %rsp
+    CFA_OF_RESUMER
+    jmp xctx__switch_entry
+.endm
+
 .macro BEGIN name
     .p2align 6
     .type \name, @function
@@ -133,7 +148,8 @@
  *
  *   rdi fiber   rsi in   rdx ret_out   rax slot, then result   rcx, r8 to r11 anything
  *
- * In the common case the fiber is KEPT by this thread: it is taken without an atomic operation (fiber_internal.h).
+ * In the common case the fiber is KEPT by this thread: it is taken without an atomic operation (fiber_internal.h). So is
+ * a new one that is the thread's OWN.
  */
     .globl xctx_fiber_resume
     BEGIN xctx_fiber_resume
@@ -182,7 +198,50 @@
     RESTORE_RARELY %r8
     .cfi_def_cfa_offset 8
 7:  jmp xctx__fiber_resume_claimed
-8:  movq $0, RECORD_WINDOW(%rcx)
+
+    /* A new fiber that the running thread has made begins, if all is as above: looked at before it is taken, as what
+       leads to C here starts with taking. */
+8:  leaq FIBER_TAG_OWN(%rcx), %r8
+    cmpq %r8, FIBER_STATE(%rdi)
+    jne 6f
+    cmpq $0, FIBER_REST(%rdi)
+    je 6f
+    movq SLOT_EXCEPTIONS(%rax), %r9
+    movl 8(%r9), %r10d
+    orq (%r9), %r10
+    jnz 6f
+    movq FIBER_TOP(%rdi), %r11
+    testq %r11, %r11
+    jz 3f
+    movq CONTEXT_ROOT(%r11), %r9
+    movl MAP_FLAGS(%r9), %r10d
+    testl %r10d, xctx__enter_mask(%rip)
+    jnz 6f
+3:  leaq FIBER_TAG_RUNNING(%rcx), %r8
+    movq %r8, FIBER_STATE(%rdi)
+    movq $0, RECORD_WINDOW(%rcx)
+    movq SLOT_CURRENT(%rax), %r10
+    movq %r10, FIBER_OUTER(%rdi)
+    testq %r11, %r11
+    jz 4f
+    orb $CONTEXT_BITS_FIRST, CONTEXT_BITS(%r11)
+    movb $1, CONTEXT_USED(%r11)
+    leaq CLAIM_TAG_HELD(%rcx), %r8
+    movq %r8, CONTEXT_CLAIM(%r11)
+    movq SLOT_ROOT(%rax), %rcx
+    movq %rcx, FIBER_OUTER_ROOT(%rdi)
+    movq %r11, SLOT_CURRENT(%rax)
+    movq %r9, SLOT_ROOT(%rax)
+4:  movq SLOT_FIBER(%rax), %r9
+    movq %rdi, SLOT_FIBER(%rax)
+    movq %r9, FIBER_RESUMER(%rdi)
+    movq %rdx, FIBER_RET_OUT(%rdi)
+    .cfi_remember_state
+    SAVE
+    GO_TO_ENTRY
+    .cfi_restore_state
+
+6:  movq $0, RECORD_WINDOW(%rcx)
 9:  jmp xctx__fiber_resume_slowly
     END xctx_fiber_resume
 
@@ -290,8 +349,7 @@
     .cfi_startproc
     .cfi_signal_frame
     .cfi_personality 0x1b, xctx__fiber_personality /* relative to the place, 4 bytes signed */
-    /* CFA: *(*(rsp) + FIBER_RESUMER_SP) + SIZE + 8 */
-    .cfi_escape 0x0f, 8, 0x77, 0, 0x06, 0x23, FIBER_RESUMER_SP, 0x06, 0x23, SIZE + 8
+    CFA_OF_RESUMER
     .cfi_offset rbx, -SIZE
     .cfi_offset rbp, -(SIZE - 8)
     .cfi_offset r12, -(SIZE - 16)
@@ -331,10 +389,7 @@ xctx__switch_entry:
     BEGIN xctx__switch_begin
     SAVE_CONTROL
     SAVE
-    movq %rsp, FIBER_RESUMER_SP(%rdi)
-    movq FIBER_SP(%rdi), %rsp
-    xorl %ebp, %ebp
-    jmp xctx__switch_entry
+    GO_TO_ENTRY
     END xctx__switch_begin
 
     MARK_OBJECT
