@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Fibers: begin, yield, go on, end; on which thread; what they are refused. */
+#include <sched.h>
+#include <stdatomic.h>
+
 #include "counted.h"
 #include "fiber_support.h"
 #include "threads.h"
@@ -225,6 +228,69 @@ TEST(fiber_wanders_between_threads_that_stay)
     worker_stop(&workers[0]);
     worker_stop(&workers[1]);
     assert_int_equal(as_number(last_step(fiber, number(-1))), n - 1);
+}
+
+enum { CONTESTED = 2000, CONTESTED_APART = 128 /* more than XCTX__HAND_OVERS */ };
+
+static xctx_fiber *_Atomic contested;
+static _Atomic int begun;
+
+static void *count_beginning(void *argument)
+{
+    atomic_fetch_add(&begun, 1);
+    return argument;
+}
+
+/* Returns whether it was this thread that ran the fiber. */
+static bool contend(xctx_fiber *fiber)
+{
+    int result = xctx_fiber_resume(fiber, NULL, NULL);
+
+    CHECK(result == 0 || result == -EBUSY || result == -EINVAL);
+    return result == 0;
+}
+
+static void *contend_for_all(void *unused)
+{
+    long won = 0;
+
+    (void)unused;
+    for (int i = 0; i < CONTESTED; i++) {
+        xctx_fiber *fiber;
+        while (!(fiber = atomic_exchange(&contested, NULL)))
+            sched_yield();
+        won += contend(fiber);
+        xctx_fiber_unref(fiber);
+    }
+    return number(won);
+}
+
+/* The thread that has made a fiber takes it without an atomic operation, another one takes that away from it. */
+TEST(new_fiber_that_two_threads_want_begins_once)
+{
+    pthread_t other = spawn(contend_for_all, NULL);
+    long won = 0;
+
+    atomic_store(&begun, 0);
+    for (int i = 0; i < CONTESTED; i++) {
+        /* So that the next one is made to be begun by this thread. */
+        for (int k = 0; i % 8 == 0 && k < CONTESTED_APART; k++)
+            last_step(make(return_argument, NULL), NULL);
+        xctx_fiber *fiber = xctx_fiber_ref(make(count_beginning, NULL));
+        atomic_store(&contested, fiber);
+        for (int k = 0; k < i % 64; k++)
+            (void)atomic_load(&begun); /* a while, of different lengths */
+        won += contend(fiber);
+        while (atomic_load(&contested))
+            sched_yield();
+        /* The other one may still be running it. */
+        while (atomic_load(&begun) <= i)
+            sched_yield();
+        xctx_fiber_unref(fiber);
+    }
+    won += as_number(join(other));
+    assert_int_equal(won, CONTESTED);
+    assert_int_equal(atomic_load(&begun), CONTESTED);
 }
 
 static void *create_and_step(void *argument)

@@ -56,6 +56,35 @@ TEST(exception_flags_stay_with_the_thread)
     feclearexcept(FE_ALL_EXCEPT);
 }
 
+static void *round_up_and_clear(void *argument)
+{
+    CHECK(fesetround(FE_UPWARD) == 0);
+    for (int i = 0; i < 4; i++) {
+        feclearexcept(FE_ALL_EXCEPT);
+        xctx_fiber_yield(NULL);
+        CHECK(fegetround() == FE_UPWARD);
+        CHECK(fetestexcept(FE_OVERFLOW | FE_DIVBYZERO) == FE_OVERFLOW);
+    }
+    feraiseexcept(FE_DIVBYZERO);
+    return argument;
+}
+
+TEST(control_and_flags_differ_at_once)
+{
+    xctx_fiber *fiber = make(round_up_and_clear, NULL);
+
+    for (int i = 0; i < 4; i++) {
+        step(fiber, NULL);
+        assert_int_equal(fegetround(), FE_TONEAREST);
+        assert_int_equal(fetestexcept(FE_OVERFLOW), 0);
+        feraiseexcept(FE_OVERFLOW);
+    }
+    last_step(fiber, NULL);
+    assert_int_equal(fegetround(), FE_TONEAREST);
+    assert_int_equal(fetestexcept(FE_OVERFLOW | FE_DIVBYZERO), FE_OVERFLOW | FE_DIVBYZERO);
+    feclearexcept(FE_ALL_EXCEPT);
+}
+
 int main(void)
 {
     return test_main("floating point in fibers");
