@@ -5,7 +5,10 @@
  *
  * A switch one way is half of a resume and a yield, through the public functions, with all that they check; the peer's
  * is half of two jumps. Where a flag is sticky, one side of the switch has a floating-point exception flag that the
- * other has not. Memory is what a process has more of, resident and in page tables, with all these fibers suspended.
+ * other has not: for ever with the peer, which keeps flags on both sides; until the first switch with the library,
+ * where they are the thread's. Whether loading mxcsr with other flags costs anything depends on the processor: much on
+ * Intel's, nothing on AMD's Zen 5, and there the bound of that row cannot hold. Memory is what a process has more of,
+ * resident and in page tables, with all these fibers suspended.
  */
 #include "scene.h"
 
