@@ -55,6 +55,21 @@ static void claim_first(xctx_context *context, struct record *me)
     claim_fresh(context, me);
 }
 
+void xctx__fiber_contexts_claim(xctx_fiber *fiber, struct record *me, const struct record *last)
+{
+    for (xctx_context *context = fiber->top; context; context = context->previous) {
+        if (fiber->bits & FIBER_FRESH)
+            claim_fresh(context, me);
+        else if (last != me)
+            hand_over_claim(context, me);
+    }
+}
+
+bool xctx__fiber_contexts_are_simple(const xctx_fiber *fiber)
+{
+    return fiber->bits & FIBER_SHARES ? !fiber->top : fiber->top && !fiber->top->previous;
+}
+
 static int reserve(xctx_context *context, struct record *me)
 {
     xctx__claim_lock(context, me);
@@ -97,11 +112,9 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
 
     if (fiber->top && !last)
         claim_first(fiber->top, slot->record);
+    else
+        xctx__fiber_contexts_claim(fiber, slot->record, last);
     for (xctx_context *context = fiber->top; context; context = context->previous) {
-        if (fiber->bits & FIBER_FRESH)
-            claim_fresh(context, slot->record);
-        else if (last && last != slot->record)
-            hand_over_claim(context, slot->record);
         if (context->root->flags & MAP_HOOKED) {
             if (reserve(context, slot->record))
                 return -ENOMEM;

@@ -280,6 +280,12 @@ void xctx__kept_free(struct kept *kept);
    watchers. `last` ran it before. 0 or -ENOMEM, having done nothing. */
 int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct record *last);
 
+/* The part of it that assembly does not do: claims the contexts of a fiber that has begun. */
+void xctx__fiber_contexts_claim(xctx_fiber *fiber, struct record *me, const struct record *last);
+
+/* Whether assembly can do the rest, but for `enter` operations. */
+bool xctx__fiber_contexts_are_simple(const xctx_fiber *fiber);
+
 /* The reverse. Returns whether all is so that assembly can resume the fiber. */
 bool xctx__fiber_contexts_out(struct slot *slot, xctx_fiber *fiber);
 
@@ -293,6 +299,7 @@ void xctx__fiber_contexts_abandon(struct slot *slot, xctx_fiber *fiber);
 
 int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out);
 int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out);
+int xctx__turn_resume(xctx_fiber *fiber); /* 0: its turn has begun, 1: do it slowly; or an error */
 void *xctx__fiber_yield_slowly(void *out);
 uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result);
 int xctx__fiber_personality(int version, int actions, uint64_t kind, void *exception, void *context);

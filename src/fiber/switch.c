@@ -119,6 +119,26 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
     return run(slot, fiber, !last, in, ret_out);
 }
 
+int xctx__turn_resume(xctx_fiber *fiber)
+{
+    struct slot *slot = &xctx__slot;
+    struct record *last;
+
+    /* Whether it did not begin, and whether sanitizers are there, does not change behind our back. */
+    if (slot->exceptions == &xctx__exceptions_unknown || fiber->bits & FIBER_SLOWLY || !fiber->more->last)
+        return 1;
+    int error = xctx__turn_take(fiber, slot->record, &last);
+    if (error)
+        return error;
+    if (!xctx__fiber_contexts_are_simple(fiber)) {
+        xctx__fiber_untake(fiber, slot->record, last);
+        return 1;
+    }
+    xctx__fiber_contexts_claim(fiber, slot->record, last);
+    fiber->bits &= (uint8_t)~FIBER_FRESH;
+    return 0;
+}
+
 int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
 {
     struct slot *slot = &xctx__slot;
@@ -209,11 +229,10 @@ uintptr_t xctx__fiber_finish(xctx_fiber *fiber, void *result)
     if (fiber->ret_out)
         *fiber->ret_out = result;
     uintptr_t state = end_state(fiber);
-    if (fiber->bits & FIBER_SLOWLY)
+    if (fiber->bits & FIBER_SLOWLY) {
         annotate_out(fiber, true);
-    /* Where a shot ends, nothing was called that it returns from: a `ret` would go wrong. */
-    if (fiber->bits & FIBER_SLOWLY || xctx__has_turns(fiber))
         xctx__switch_out(fiber, 0, state);
+    }
     return state;
 }
 

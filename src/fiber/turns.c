@@ -184,7 +184,8 @@ static int park(xctx_fiber *resident)
         more->room = size;
     }
     xctx__words_copy(more->parked, resident->sp, size);
-    more->annotations = xctx__fiber_top(resident)->annotations;
+    if (resident->bits & FIBER_SLOWLY)
+        more->annotations = xctx__fiber_top(resident)->annotations;
     /* Release: nobody touches the fiber on behalf of the stack any more. */
     atomic_store_explicit(&more->place, FIBER_PARKED, memory_order_release);
     return 0;
@@ -208,7 +209,8 @@ static int move_in(struct turns *turns, xctx_fiber *fiber)
         return error;
     annotate_overwritten(fiber);
     xctx__words_copy(fiber->sp, xctx__fiber_bytes(fiber), size_of(fiber));
-    xctx__fiber_top(fiber)->annotations = fiber->more->annotations;
+    if (fiber->bits & FIBER_SLOWLY)
+        xctx__fiber_top(fiber)->annotations = fiber->more->annotations;
     name_fiber(fiber);
     atomic_store_explicit(&turns->resident, fiber, memory_order_relaxed);
     atomic_store_explicit(&fiber->more->place, FIBER_ON_STACK, memory_order_relaxed);
@@ -265,7 +267,8 @@ int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_la
 
 void xctx__turn_clear(xctx_fiber *fiber)
 {
-    fiber->more->annotations = xctx__fiber_top(fiber)->annotations;
+    if (fiber->bits & FIBER_SLOWLY)
+        fiber->more->annotations = xctx__fiber_top(fiber)->annotations;
     atomic_store_explicit(&xctx__turns(fiber)->resident, NULL, memory_order_relaxed);
 }
 

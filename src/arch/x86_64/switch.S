@@ -23,6 +23,7 @@
 #include "fiber/offsets.h"
 
 #define SIZE 56
+#define BELOW 88 /* room for three words below SIZE, which keeps calls aligned */
 #define FLAGS 0x3f /* exception flags in mxcsr */
 
 #if MARK_FEATURES & 1
@@ -135,6 +136,7 @@
     .hidden xctx__switch_begin
     .hidden xctx__fiber_resume_slowly
     .hidden xctx__fiber_resume_claimed
+    .hidden xctx__turn_resume
     .hidden xctx__fiber_yield_slowly
     .hidden xctx__fiber_finish
     .hidden xctx__fiber_personality
@@ -167,7 +169,7 @@
     movq %r8, FIBER_STATE(%rdi)
     movq $0, RECORD_WINDOW(%rcx)
     /* Exceptions that are being handled belong to the resumer: C moves them out of the way. */
-    movq SLOT_EXCEPTIONS(%rax), %r9
+5:  movq SLOT_EXCEPTIONS(%rax), %r9
     movq SLOT_CURRENT(%rax), %r10
     movl 8(%r9), %ecx
     orq (%r9), %rcx
@@ -241,8 +243,29 @@
     GO_TO_ENTRY
     .cfi_restore_state
 
+    /* Fibers that take turns: C takes this one's, and whatever is not common leads there again. */
 6:  movq $0, RECORD_WINDOW(%rcx)
+    cmpq $FIBER_TAG_SHARED, FIBER_STATE(%rdi)
+    jne 9f
+    subq $BELOW, %rsp
+    .cfi_adjust_cfa_offset BELOW
+    movq %rdi, (%rsp)
+    movq %rsi, 8(%rsp)
+    movq %rdx, 16(%rsp)
+    call xctx__turn_resume
+    movq (%rsp), %rdi
+    movq 8(%rsp), %rsi
+    movq 16(%rsp), %rdx
+    addq $BELOW, %rsp
+    .cfi_adjust_cfa_offset -BELOW
+    testl %eax, %eax
+    js 10f
+    jnz 9f
+    movq xctx__slot@gottpoff(%rip), %rax
+    addq %fs:0, %rax
+    jmp 5b
 9:  jmp xctx__fiber_resume_slowly
+10: ret
     END xctx_fiber_resume
 
 /*
@@ -376,10 +399,14 @@ xctx__switch_entry:
     movq FIBER_TURN(%rdi), %r9
     RESTORE %r8
     movq %rdx, (%r9)
+    xorl %eax, %eax
+    cmpq %rdi, %r9
+    jne 1f /* it takes turns */
     leaq SIZE(%rsp), %rsp
     .cfi_def_cfa_offset 8
-    xorl %eax, %eax
     ret
+    .cfi_def_cfa_offset SIZE + 8
+1:  LEAVE
     RESTORE_RARELY %r8
     .cfi_endproc
     .size xctx__switch_entry, . - xctx__switch_entry
