@@ -211,9 +211,10 @@ xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
     assert(tag != FIBER_TAG_RUNNING);
     if (tag == FIBER_TAG_RUNNING)
         return NULL; /* its stack is in use: better lost than used twice */
+    if (fiber->bits & (FIBER_AGAIN | FIBER_FRESH) && xctx__shot_keep(slot, fiber))
+        return NULL;
     if (fiber->bits & FIBER_AGAIN) {
-        if (!xctx__shot_keep(slot, fiber))
-            xctx__shot_release(slot, fiber);
+        xctx__shot_release(slot, fiber);
         return NULL;
     }
     if (tag != FIBER_TAG_DONE)

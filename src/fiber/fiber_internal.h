@@ -252,7 +252,7 @@ const void *xctx__continuation_bytes(const struct xctx_continuation *continuatio
 /* Whether a shot's context is as it was made, so that another one can have it. */
 bool xctx__shot_is_whole(const xctx_fiber *fiber, const xctx_context *context);
 
-/* Keeps a shot that is FIBER_AGAIN for the next one of its continuation. False: it is to be released. */
+/* Keeps a shot that is FIBER_AGAIN or FIBER_FRESH for the next one of its continuation. False: it is to be released. */
 bool xctx__shot_keep(struct slot *slot, xctx_fiber *fiber);
 
 /* Frees a shot that has ended or was abandoned. */
