@@ -35,6 +35,7 @@ struct exceptions;
 struct leaf;
 struct map;
 struct turns;
+struct xctx_continuation;
 struct xctx_fiber;
 
 struct record {
@@ -54,14 +55,15 @@ struct record {
     _Atomic uint32_t fiber_hand_over; /* as `hand_over`, of fibers: fiber/take.c */
     struct xctx_fiber *free_fibers;   /* linked by `next`, all of one kind: fiber/stacks.h */
     uint32_t free_fiber_count;
-    size_t free_fiber_wanted; /* what that kind was last asked for with */
-    size_t free_fiber_size;   /* the kind: bytes of a stack */
-    size_t free_fiber_guard;  /* and of what is below it */
+    size_t free_fiber_wanted;      /* what that kind was last asked for with */
+    size_t free_fiber_size;        /* the kind: bytes of a stack */
+    size_t free_fiber_guard;       /* and of what is below it */
     struct xctx_fiber *free_shots; /* linked by `next`: fiber/continuation.c */
     uint32_t free_shot_count;
-    struct turns *waits_for; /* what its thread waits for, under a lock: fiber/turns.c */
-    struct leaf *leaf;        /* this thread's share of a context that many copy: share.h */
-    uint64_t next_serial;     /* the next number for a context, and the end of this thread's block of them */
+    struct xctx_continuation *free_continuation; /* memory for one, or NULL */
+    struct turns *waits_for;                     /* what its thread waits for, under a lock: fiber/turns.c */
+    struct leaf *leaf;                           /* this thread's share of a context that many copy: share.h */
+    uint64_t next_serial; /* the next number for a context, and the end of this thread's block of them */
     uint64_t end_serial;
     struct record *next; /* all records, in the order of their making; never unlinked */
     struct record *next_pooled;

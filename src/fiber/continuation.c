@@ -38,7 +38,7 @@ struct level {
 
 struct xctx_continuation {
     _Atomic uint32_t refs; /* users, shots, and the spare */
-    uint8_t bits; /* enum fiber_bits */
+    uint8_t bits;          /* enum fiber_bits */
     bool begun;
     uint32_t level_count;
     struct level *levels; /* from the one entered last to the first */
@@ -50,7 +50,8 @@ struct xctx_continuation {
     xctx_fiber_hook *hooks;
     void *sp;
     size_t size;
-    _Alignas(32) unsigned char bytes[];
+    size_t room; /* for `bytes` */
+    _Alignas(16) unsigned char bytes[];
 };
 
 struct shot {
@@ -83,7 +84,8 @@ static void drop_levels(struct slot *slot, xctx_continuation *continuation, uint
     for (uint32_t i = 0; i < count; i++) {
         struct level *level = &continuation->levels[i];
         xctx__map_unref(slot, level->map);
-        xctx_snapshot_unref(level->snapshot);
+        if (level->snapshot)
+            xctx_snapshot_unref(level->snapshot);
         if (level->leavable)
             xctx_unref(level->original);
     }
@@ -221,7 +223,8 @@ static int start_turns(xctx_fiber *fiber, struct record *me, struct record *last
     atomic_store_explicit(&more->place, FIBER_ON_STACK, memory_order_relaxed);
     atomic_store_explicit(&turns->state, xctx__fiber_state(me, FIBER_TAG_LOCKED), memory_order_relaxed);
     atomic_store_explicit(&turns->resident, fiber, memory_order_relaxed);
-    atomic_store_explicit(&turns->users, 1, memory_order_relaxed);
+    turns->users = 1;
+    atomic_store_explicit(&turns->gone, 0, memory_order_relaxed);
     turns->unit = fiber;
     turns->revoked = 0;
     fiber->turn = &turns->state;
@@ -238,6 +241,31 @@ static bool can_keep(const xctx_continuation *continuation, const struct more *m
            !continuation->kept && !more->hooks && more->last && !(continuation->bits & (FIBER_SHARES | FIBER_SLOWLY));
 }
 
+/* Each thread keeps the memory of one. */
+static xctx_continuation *allocate(struct record *me, size_t size)
+{
+    xctx_continuation *continuation = me->free_continuation;
+
+    if (continuation && continuation->room >= size) {
+        me->free_continuation = NULL;
+        return continuation;
+    }
+    continuation = xctx__allocate(sizeof(*continuation) + size);
+    if (continuation)
+        continuation->room = size;
+    return continuation;
+}
+
+static void deallocate(struct record *me, xctx_continuation *continuation)
+{
+    enum { ROOM_MOST = 4096 };
+
+    if (XCTX__FREE_LIMIT > 0 && me != &xctx__no_record && !me->free_continuation && continuation->room <= ROOM_MOST)
+        me->free_continuation = continuation;
+    else
+        xctx__free(continuation);
+}
+
 /* Copies a fiber that is the running thread's, with its turns locked. */
 static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_continuation)
 {
@@ -245,7 +273,7 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
     struct turns *turns = xctx__turns(fiber);
     const struct more *more = fiber->more;
 
-    xctx_continuation *continuation = xctx__allocate_aligned(32, (sizeof(*continuation) + size + 31) & ~(size_t)31);
+    xctx_continuation *continuation = allocate(slot->record, size);
     if (!continuation)
         return -ENOMEM;
     xctx__words_copy(continuation->bytes, xctx__fiber_bytes(fiber), size);
@@ -253,7 +281,8 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
     if (!error) {
         error = copy_levels(slot, continuation, fiber);
         if (!error) {
-            error = xctx__fiber_hooks_clone(more->hooks, (uintptr_t)fiber->sp, continuation->bytes);
+            if (more->hooks)
+                error = xctx__fiber_hooks_clone(more->hooks, (uintptr_t)fiber->sp, continuation->bytes);
             if (error)
                 drop_levels(slot, continuation, continuation->level_count);
         }
@@ -261,7 +290,7 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
             xctx__kept_free(continuation->kept);
     }
     if (error) {
-        xctx__free(continuation);
+        deallocate(slot->record, continuation);
         return error;
     }
     atomic_init(&continuation->refs, 1);
@@ -273,7 +302,7 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
     continuation->hooks = more->hooks;
     continuation->sp = fiber->sp;
     continuation->size = size;
-    atomic_fetch_add_explicit(&turns->users, 1, memory_order_relaxed);
+    turns->users++;
     *ret_continuation = continuation;
     return 0;
 }
@@ -376,6 +405,8 @@ void xctx__shots_trim(struct record *record)
         xctx__free(fiber);
     }
     record->free_shot_count = 0;
+    xctx__free(record->free_continuation);
+    record->free_continuation = NULL;
 }
 
 static void shot_init(struct shot *shot, xctx_continuation *continuation, struct record *me)
@@ -578,11 +609,13 @@ xctx_continuation *xctx_continuation_unref(xctx_continuation *continuation)
             return NULL;
         }
     }
-    xctx__fiber_hooks_drop(continuation->hooks, (uintptr_t)continuation->sp, continuation->bytes);
-    xctx__kept_free(continuation->kept);
+    if (continuation->hooks)
+        xctx__fiber_hooks_drop(continuation->hooks, (uintptr_t)continuation->sp, continuation->bytes);
+    if (continuation->kept)
+        xctx__kept_free(continuation->kept);
     drop_levels(slot, continuation, continuation->level_count);
     xctx__turns_unref(continuation->turns, slot->record);
-    xctx__free(continuation);
+    deallocate(slot->record, continuation);
     return NULL;
 }
 

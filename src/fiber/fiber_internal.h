@@ -145,7 +145,8 @@ struct turns {
     _Atomic uintptr_t state;             /* first: xctx__turns() */
     struct xctx_fiber *_Atomic resident; /* whose bytes are on the stack; NULL: nobody's. Changes under the lock */
     struct xctx_fiber *unit;             /* the fiber that the stack was taken with */
-    _Atomic uint32_t users;              /* that fiber, and each continuation */
+    uint32_t users;                      /* that fiber, and each continuation; under the lock */
+    _Atomic uint32_t gone;               /* how many of them are no more, and did not get the lock */
     uint32_t revoked;
 };
 
@@ -155,7 +156,7 @@ struct fiber_top {
     struct annotations annotations;
     void *start[2]; /* what it runs, and with what */
     struct turns turns;
-    uint64_t unused[5];
+    uint64_t unused[4];
 };
 
 _Static_assert(sizeof(struct fiber_top) % 64 == 0, "the stack's end is aligned");

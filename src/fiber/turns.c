@@ -301,10 +301,22 @@ void xctx__turns_forget(xctx_fiber *fiber, struct record *me)
 void xctx__turns_unref(struct turns *turns, struct record *me)
 {
     xctx_fiber *unit = turns->unit;
+    uintptr_t state;
+    bool locked = try_lock(turns, me, &state);
 
-    /* Acquire: see what others did who gave their part back before. */
-    if (atomic_load_explicit(&turns->users, memory_order_acquire) != 1 &&
-        atomic_fetch_sub_explicit(&turns->users, 1, memory_order_acq_rel) != 1)
+    if (locked || (is_held(state) && xctx__fiber_record(state) == me)) {
+        turns->users--;
+    } else {
+        /* Whoever has the lock is a user, too, and looks at this when it is one no more; or we find that it was. */
+        atomic_fetch_add_explicit(&turns->gone, 1, memory_order_seq_cst);
+        locked = try_lock(turns, me, &state);
+        if (!locked)
+            return;
+    }
+    bool last = turns->users == atomic_load_explicit(&turns->gone, memory_order_acquire);
+    if (locked)
+        unlock(turns, me);
+    if (!last)
         return;
     xctx__fiber_end_more(unit);
     xctx__stacks_put(me, unit);
