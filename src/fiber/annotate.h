@@ -147,6 +147,16 @@ ANNOTATE void annotate_arrived(xctx_fiber *fiber)
         __sanitizer_finish_switch_fiber(top->address_fake, &top->resumer_low, &top->resumer_size);
 }
 
+/* An exception leaves the fiber, and frames of its resumer that thus do not clear their marks. */
+ANNOTATE void annotate_unwound(const xctx_fiber *fiber)
+{
+    const struct annotations *top = &xctx__fiber_top(fiber)->annotations;
+
+    if (&__asan_unpoison_memory_region)
+        __asan_unpoison_memory_region(fiber->resumer_sp, (uintptr_t)top->resumer_low + top->resumer_size -
+                                                             (uintptr_t)fiber->resumer_sp);
+}
+
 /* On the fiber's own stack: before it is left, for good or not. */
 ANNOTATE void annotate_out(xctx_fiber *fiber, bool for_good)
 {

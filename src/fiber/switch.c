@@ -251,6 +251,7 @@ ANNOTATE_UNSEEN static void unwound(struct slot *slot, xctx_fiber *fiber)
     }
     slot->fiber = fiber->resumer;
     if (fiber->bits & FIBER_SLOWLY) {
+        annotate_unwound(fiber);
         annotate_out(fiber, true);
         annotate_back(NULL);
     }
