@@ -294,14 +294,14 @@ static int copy(struct slot *slot, xctx_fiber *fiber, xctx_continuation **ret_co
         return error;
     }
     atomic_init(&continuation->refs, 1);
-    atomic_init(&continuation->home, can_keep(continuation, more) ? slot->record : NULL);
-    atomic_init(&continuation->spare, NULL);
     continuation->bits = fiber->bits & (uint8_t)~FIBER_FRESH;
     continuation->begun = more->last != NULL;
     continuation->turns = turns;
     continuation->hooks = more->hooks;
     continuation->sp = fiber->sp;
     continuation->size = size;
+    atomic_init(&continuation->home, can_keep(continuation, more) ? slot->record : NULL);
+    atomic_init(&continuation->spare, NULL);
     turns->users++;
     *ret_continuation = continuation;
     return 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Continuations: capturing, shots, turns, what is copied and what is refused. */
+#include <fcntl.h>
+#include <fenv.h>
+
 #include "counted.h"
 #include "fiber_support.h"
 #include "threads.h"
@@ -228,6 +231,87 @@ TEST(pointers_to_local_variables_are_the_shots_own)
     assert_int_equal(as_number(last_step(b, number(2))), 108);
     assert_int_equal(as_number(last_step(a, number(1))), 107);
     xctx_continuation_unref(continuation);
+}
+
+static void *round_up(void *argument)
+{
+    CHECK(fesetround(FE_UPWARD) == 0);
+    xctx_fiber_yield(NULL);
+    CHECK(fegetround() == FE_UPWARD);
+    return argument;
+}
+
+TEST(rounding_stays_with_each_shot)
+{
+    xctx_fiber *fiber = make(round_up, number(1));
+    step(fiber, NULL);
+    xctx_continuation *continuation = capture_last(fiber);
+
+    for (int i = 0; i < 3; i++) {
+        CHECK(fesetround(i == 1 ? FE_DOWNWARD : FE_TONEAREST) == 0);
+        assert_int_equal(as_number(last_step(shot_of(continuation), NULL)), 1);
+        assert_int_equal(fegetround(), i == 1 ? FE_DOWNWARD : FE_TONEAREST);
+    }
+    CHECK(fesetround(FE_TONEAREST) == 0);
+    xctx_continuation_unref(continuation);
+}
+
+/* ---- what stays behind ---- */
+
+static int lines_of(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    int lines = 0;
+
+    CHECK(file != NULL);
+    for (int c; (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+static int open_files(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void make_and_leave_many(void)
+{
+    enum { FIBERS = 200, SHOTS = 5 };
+    static xctx_fiber *shots[FIBERS][SHOTS];
+
+    for (int i = 0; i < FIBERS; i++) {
+        xctx_fiber *fiber = make(deep, number(i % 8));
+        step(fiber, NULL);
+        xctx_continuation *continuation = capture_last(fiber);
+        for (int j = 0; j < SHOTS; j++)
+            shots[i][j] = shot_of(continuation);
+        xctx_continuation_unref(continuation);
+    }
+    for (int j = 0; j < SHOTS; j++)
+        for (int i = 0; i < FIBERS; i++) {
+            if ((i + j) % 3 == 0)
+                xctx_fiber_unref(shots[i][j]);
+            else
+                last_step(shots[i][j], number(1));
+        }
+}
+
+TEST(no_stack_and_no_file_is_left)
+{
+    make_and_leave_many();
+    int mappings = lines_of("/proc/self/maps");
+    int files = open_files();
+
+    for (int i = 0; i < 10; i++)
+        make_and_leave_many();
+    /* Tools that look on have mappings of their own. */
+    assert_in_range(lines_of("/proc/self/maps"), 1, mappings + (getenv("XCTX_TEST_SCALE") || TEST_ASAN ? 100 : 2));
+    assert_int_equal(open_files(), files);
 }
 
 /* ---- turns ---- */
