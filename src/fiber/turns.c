@@ -4,7 +4,7 @@
  *
  * To resume one is to lock the turns, to copy what the resident has on the stack away and the fiber's own bytes in, and
  * to keep the lock until it yields. Copying is quicker than any exchange of pages up to some 100 KiB, and does not make
- * other threads stop (docs/decisions/0018).
+ * other threads stop (docs/decisions/0019).
  *
  * Waiting is done by looking again and again, with longer and longer pauses: whoever yields does not ask whether
  * anybody waits. Threads that wait for each other in a circle are found by what each has noted in its record, under a

@@ -310,7 +310,8 @@ TEST(no_stack_and_no_file_is_left)
     for (int i = 0; i < 10; i++)
         make_and_leave_many();
     /* Tools that look on have mappings of their own. */
-    assert_in_range(lines_of("/proc/self/maps"), 1, mappings + (getenv("XCTX_TEST_SCALE") || TEST_ASAN ? 100 : 2));
+    assert_in_range(lines_of("/proc/self/maps"), 1,
+                    mappings + (getenv("XCTX_TEST_SCALE") || TEST_ASAN || TEST_TSAN ? 200 : 2));
     assert_int_equal(open_files(), files);
 }
 
