@@ -43,7 +43,10 @@ XCTX_BEGIN
 /** A fiber. Opaque. */
 typedef struct xctx_fiber xctx_fiber;
 
-/** @name Which context a fiber runs in: xctx_fiber_options.context @{ */
+/**
+ * @name Which context a fiber runs in: xctx_fiber_options.context
+ * @{
+ */
 #define XCTX_FIBER_CONTEXT_COPY 0u /**< a copy of the creator's current one, made by xctx_fiber_create() */
 #define XCTX_FIBER_CONTEXT_SHARE                                                                                       \
     1u                             /**< whatever is current where the fiber is resumed, as a function would. What it   \
@@ -51,7 +54,10 @@ typedef struct xctx_fiber xctx_fiber;
 #define XCTX_FIBER_CONTEXT_NONE 2u /**< none at first; one of its own when it needs one, as a thread */
 /** @} */
 
-/** @name What is below a fiber's stack: xctx_fiber_options.guard @{ */
+/**
+ * @name What is below a fiber's stack: xctx_fiber_options.guard
+ * @{
+ */
 #define XCTX_FIBER_GUARD_PAGE 0u /**< memory that cannot be touched, so that an overflow ends the program there */
 #define XCTX_FIBER_GUARD_NONE 1u /**< nothing: an overflow writes over other memory */
 /** @} */
