@@ -6,6 +6,9 @@
  * the kernel puts above everything that runs); another thread's is known to libc. In a signal handler libc cannot be
  * asked, as pthread_getattr_np() allocates: then, and for stacks that are no thread's own, the mapping that holds the
  * stack pointer is looked up in /proc/self/maps, with system calls alone. The kernel knows alternate signal stacks.
+ *
+ * Stacks of fibers lie side by side in one mapping, and so do their guards, which cannot be read: so the mapping says
+ * nothing of them. The slot knows the fiber that runs; while it is being switched, the table of stacks does.
  */
 #include "stack.h"
 
@@ -23,6 +26,7 @@
 
 #include "arch/registers.h"
 #include "fiber/fiber_internal.h"
+#include "fiber/stacks.h"
 
 #pragma weak dlsym /* a static program need not contain it */
 
@@ -244,6 +248,8 @@ static struct bounds other_bounds(uintptr_t sp)
 {
     struct bounds bounds = alternate_bounds(sp);
 
+    if (!bounds.high && xctx__stacks_bounds(sp, &bounds.low, &bounds.high))
+        return bounds;
     if (!bounds.high) {
         bounds = mapping_of(sp);
         bounds.high = below_thread(sp, bounds.high);

@@ -237,14 +237,14 @@ const char *xctx_fiber_name(const xctx_fiber *fiber)
 
 bool xctx__fiber_bounds(const struct slot *slot, uintptr_t sp, uintptr_t *ret_low, uintptr_t *ret_high)
 {
-    for (const xctx_fiber *fiber = slot->fiber; fiber; fiber = fiber->resumer) {
-        if (sp >= fiber->low && sp < fiber->high) {
-            *ret_low = fiber->low;
-            *ret_high = fiber->high;
-            return true;
-        }
-    }
-    return false;
+    const xctx_fiber *fiber = slot->fiber;
+
+    /* A stack pointer in the guard belongs to a stack that has overflowed. */
+    if (!fiber || sp >= fiber->high || (sp < fiber->low && fiber->low - sp > xctx__stacks_guard(fiber)))
+        return false;
+    *ret_low = fiber->low;
+    *ret_high = fiber->high;
+    return true;
 }
 
 const xctx_fiber *xctx__fiber_overflowed(const struct slot *slot, uintptr_t address)

@@ -42,24 +42,13 @@ struct kind {
     uint32_t free_count;
 };
 
-struct slab {
-    struct slab *next;
-    struct slab *previous;
-    struct kind *kind;
-    char *stacks; /* the first fiber's guard */
-    size_t bytes; /* of all */
-    size_t guard;
-    size_t size; /* of one stack */
-    xctx_fiber *free;
-    uint32_t free_count;
-    uint32_t fresh; /* how many of the free ones, the last ones of the slab, were never used */
-    uint32_t count;
-    xctx_fiber fibers[];
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kind kinds[2][KINDS]; /* by guard and size */
 static _Atomic bool no_markers;     /* the kernel has none, or they are not wanted */
+
+struct slab_page xctx__slab_pages;
+static struct slab_page *last_page = &xctx__slab_pages;
+static struct slab_entry *free_entries; /* linked by `begin` */
 
 void xctx__stacks_before_fork(void)
 {
@@ -103,6 +92,89 @@ static size_t size_of(size_t wanted, unsigned *ret_index)
 size_t xctx__stacks_guard(const xctx_fiber *fiber)
 {
     return fiber->slab->guard;
+}
+
+/* ---- the table of slabs, under the lock ---- */
+
+static bool grow_table(void)
+{
+    if (xctx__allocation_fails())
+        return false;
+    void *memory = mmap(NULL, sizeof(struct slab_page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    /* Release: whoever finds it sees it empty. */
+    atomic_store_explicit(&last_page->next, memory, memory_order_release);
+    last_page = memory;
+    return true;
+}
+
+/* NULL: no memory. */
+static struct slab_entry *take_entry(void)
+{
+    struct slab_entry *entry = free_entries;
+
+    if (entry) {
+        uintptr_t next = atomic_load_explicit(&entry->begin, memory_order_relaxed);
+        free_entries = (struct slab_entry *)next; /* NOLINT(performance-no-int-to-ptr) */
+        return entry;
+    }
+    uint64_t used = atomic_load_explicit(&last_page->used, memory_order_relaxed);
+    if (used == STACKS_PAGE_SLABS) {
+        if (!grow_table())
+            return NULL;
+        used = 0;
+    }
+    atomic_store_explicit(&last_page->used, used + 1, memory_order_release);
+    return &last_page->entries[used];
+}
+
+static void put_entry(struct slab_entry *entry)
+{
+    atomic_store_explicit(&entry->end, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->begin, (uintptr_t)free_entries, memory_order_release);
+    free_entries = entry;
+}
+
+static void publish(struct slab *slab)
+{
+    uintptr_t begin = (uintptr_t)slab;
+
+    atomic_store_explicit(&slab->entry->begin, begin, memory_order_relaxed);
+    atomic_store_explicit(&slab->entry->end, begin + slab->bytes, memory_order_release);
+}
+
+/* The slab that an address is in. What changes meanwhile is not the slab that the caller runs on: it is passed over. */
+static const struct slab *slab_of(uintptr_t address)
+{
+    for (struct slab_page *page = &xctx__slab_pages; page;
+         page = atomic_load_explicit(&page->next, memory_order_acquire)) {
+        uint64_t used = atomic_load_explicit(&page->used, memory_order_acquire);
+        for (uint64_t i = 0; i < used; i++) {
+            struct slab_entry *entry = &page->entries[i];
+            uintptr_t end = atomic_load_explicit(&entry->end, memory_order_acquire);
+            uintptr_t begin = atomic_load_explicit(&entry->begin, memory_order_acquire);
+            if (address >= begin && address < end && atomic_load_explicit(&entry->end, memory_order_relaxed) == end)
+                return (const struct slab *)begin; /* NOLINT(performance-no-int-to-ptr) */
+        }
+    }
+    return NULL;
+}
+
+bool xctx__stacks_bounds(uintptr_t address, uintptr_t *ret_low, uintptr_t *ret_high)
+{
+    const struct slab *slab = slab_of(address);
+
+    if (!slab || address < (uintptr_t)slab->stacks)
+        return false;
+    size_t index = (address - (uintptr_t)slab->stacks) / (slab->guard + slab->size);
+    const xctx_fiber *fiber = &slab->fibers[index];
+    /* Above the upper end there is what is not the stack's. */
+    if (address >= fiber->high)
+        return false;
+    *ret_low = fiber->low;
+    *ret_high = fiber->high;
+    return true;
 }
 
 /* ---- slabs, under the lock ---- */
@@ -151,6 +223,11 @@ static struct slab *create_slab(struct kind *kind, size_t size, size_t guard)
     (void)madvise(pages, bytes, MADV_NOHUGEPAGE);
 #endif
     struct slab *slab = (struct slab *)(void *)pages;
+    slab->entry = take_entry();
+    if (!slab->entry) {
+        munmap(pages, bytes);
+        return NULL;
+    }
     slab->kind = kind;
     slab->stacks = pages + head;
     slab->bytes = bytes;
@@ -161,6 +238,7 @@ static struct slab *create_slab(struct kind *kind, size_t size, size_t guard)
     slab->count = (uint32_t)count;
     kind->free_count += (uint32_t)count;
     link_slab(slab);
+    publish(slab);
     return slab;
 }
 
@@ -173,6 +251,7 @@ static void destroy_slab(struct slab *slab)
     }
     slab->kind->free_count -= slab->count;
     unlink_slab(slab);
+    put_entry(slab->entry);
     munmap(slab, slab->bytes);
 }
 
@@ -333,6 +412,7 @@ xctx_fiber *xctx__stacks_take(struct record *record, size_t stack_size, uint32_t
 
 void xctx__stacks_put(struct record *record, xctx_fiber *fiber)
 {
+    fiber->name = NULL; /* by which debuggers know that it is nobody's */
     if (XCTX__UNLIKELY(record == &xctx__no_record || record->free_fiber_count >= CACHE ||
                        !is_of(fiber, record->free_fiber_size, record->free_fiber_guard))) {
         if (record != &xctx__no_record && record->free_fiber_count >= CACHE)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Stacks of fibers as others see them: backtraces, snapshots, overflows. */
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fiber_support.h"
 #include "threads.h"
@@ -112,8 +115,17 @@ static void *overflow_in_fiber(void *argument)
     return number(overflow(as_number(argument)));
 }
 
-/* What a child process that overflows a fiber's stack says, and how it ends. */
-static int overflow_in_child(char *text, size_t size)
+enum { HANDED_ON = 33 };
+
+static void handed_on(int signal)
+{
+    (void)signal;
+    _exit(HANDED_ON);
+}
+
+/* What a child process that overflows a fiber's stack says, and how it ends. `before`: what SIGSEGV did before. It is
+   not cmocka's handler, which would go on with the next test. */
+static int overflow_in_child(char *text, size_t size, void (*before)(int))
 {
     int pipes[2];
     int status = 0;
@@ -127,13 +139,14 @@ static int overflow_in_child(char *text, size_t size)
         const struct rlimit none = {0, 0};
         const xctx_fiber_options options = {.size = sizeof(options), .name = "deep thought", .stack_size = 32 << 10};
         setrlimit(RLIMIT_CORE, &none);
+        signal(SIGSEGV, before);
         dup2(pipes[1], 2);
         setenv("PATH", "/nowhere", 1);
         xctx_crash_install(NULL);
-        xctx_fiber *before = make(overflow_in_fiber, NULL);
+        xctx_fiber *other = make(overflow_in_fiber, NULL);
         xctx_fiber *fiber = xctx_fiber_create(overflow_in_fiber, NULL, &options);
         xctx_fiber_resume(fiber, NULL, NULL);
-        xctx_fiber_unref(before);
+        xctx_fiber_unref(other);
         _exit(0);
     }
     close(pipes[1]);
@@ -145,19 +158,32 @@ static int overflow_in_child(char *text, size_t size)
     return status;
 }
 
-TEST(overflow_ends_the_program_and_names_the_fiber)
+static const char overflow_message[] = "xctx: the stack of the fiber \"deep thought\" has overflowed: it has 32 KiB\n";
+
+TEST(overflow_is_reported_with_the_name_of_the_fiber_and_handed_on)
 {
     static char text[1 << 16];
 
     if (TEST_ASAN || TEST_TSAN)
         skip(); /* they have handlers of their own */
-    int status = overflow_in_child(text, sizeof(text));
-    /* qemu itself fails when the handler sends the signal again. */
-    if (!getenv("XCTX_TEST_EMULATED")) {
-        assert_true(WIFSIGNALED(status));
-        assert_int_equal(WTERMSIG(status), SIGSEGV);
-    }
-    assert_non_null(strstr(text, "xctx: the stack of the fiber \"deep thought\" has overflowed: it has 32 KiB\n"));
+    int status = overflow_in_child(text, sizeof(text), handed_on);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), HANDED_ON);
+    assert_non_null(strstr(text, overflow_message));
+}
+
+/* The signal is sent again, as the kernel sent it. qemu takes one with such a code for a fault of its own translation,
+   and fails with an assertion ("cpu == current_cpu"). */
+TEST(overflow_ends_the_program_by_a_signal)
+{
+    static char text[1 << 16];
+
+    if (TEST_ASAN || TEST_TSAN || getenv("XCTX_TEST_EMULATED"))
+        skip();
+    int status = overflow_in_child(text, sizeof(text), SIG_DFL);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    assert_non_null(strstr(text, overflow_message));
 }
 
 int main(void)
