@@ -64,7 +64,7 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
         uintptr_t address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
         if (XCTX__UNLIKELY(!address))
             break;
-        *to++ = address;
+        *to++ = address & XCTX__ADDRESS_MASK;
         low = frame + RECORD;
         frame = record[0];
     }
