@@ -24,6 +24,11 @@
  *       xctx__fiber_resume_slowly(), xctx__fiber_resume_claimed() and xctx__fiber_yield_slowly() for the rest.
  *   static inline bool xctx__has_shadow_stack(void);
  *       Whether the processor keeps return addresses on a stack of its own, which a switch would not switch.
+ *   static inline struct switch_saved xctx__switch_saved(const void *sp);
+ *       Where the code on a stack that was left goes on, from what lies there. Async-signal-safe.
+ *   XCTX__SWITCH_FRAME, XCTX__SWITCH_REGISTERS, XCTX__SWITCH_SP_NAME, XCTX__SWITCH_PC_NAME
+ *       The same for debuggers: how many bytes that is with the return address, where which register is, and gdb's
+ *       names (fiber/debug.h).
  */
 #ifndef XCTX_ARCH_SWITCH_H
 #define XCTX_ARCH_SWITCH_H
@@ -35,6 +40,15 @@
 int xctx__switch_in(xctx_fiber *fiber, void *in);
 void *xctx__switch_out(xctx_fiber *fiber, int status, uintptr_t state);
 int xctx__switch_begin(xctx_fiber *fiber);
+
+/* Where fibers begin: only the address is of use. */
+extern const char xctx__switch_entry[] __attribute__((visibility("hidden")));
+
+struct switch_saved {
+    uintptr_t pc; /* a return address */
+    uintptr_t sp;
+    uintptr_t fp;
+};
 
 #if defined(__x86_64__)
 #include "x86_64/switch.h"

@@ -46,7 +46,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kind kinds[2][KINDS]; /* by guard and size */
 static _Atomic bool no_markers;     /* the kernel has none, or they are not wanted */
 
-struct slab_page xctx__slab_pages;
 static struct slab_page *last_page = &xctx__slab_pages;
 static struct slab_entry *free_entries; /* linked by `begin` */
 

@@ -50,7 +50,8 @@ struct slab_page {
     struct slab_entry entries[STACKS_PAGE_SLABS];
 };
 
-extern struct slab_page xctx__slab_pages __attribute__((visibility("hidden"))); /* the first one */
+/* The first one, in debug.c. */
+extern struct slab_page xctx__slab_pages __attribute__((visibility("hidden")));
 
 struct kind;
 
