@@ -128,6 +128,8 @@ static inline void wipe_captured(xctx_snapshot *snapshot)
 {
     if (snapshot->stack_size)
         xctx__words_clear(snapshot->stack, snapshot->stack_size);
+    if (XCTX__UNLIKELY(snapshot->pieces_size))
+        xctx__words_clear((uint8_t *)(uintptr_t)snapshot->pieces, snapshot->pieces_size);
     if (snapshot->fpu_size)
         xctx__words_clear(snapshot->fpu, snapshot->fpu_size);
     wipe_structure(snapshot);
@@ -317,10 +319,13 @@ int xctx_snapshot_read(const xctx_snapshot *snapshot, uint64_t address, void *bu
     if (xctx__snapshot_is_blank(snapshot, address, size))
         return -EFAULT;
     uint64_t skip = address - snapshot->stack_address;
-    if (snapshot->stack && address >= snapshot->stack_address && skip <= snapshot->stack_size &&
-        size <= snapshot->stack_size - skip) {
+    if (size == 0 && snapshot->stack && address >= snapshot->stack_address && skip <= snapshot->stack_size)
+        return 0;
+    uint64_t there = 0;
+    const uint8_t *bytes = xctx__snapshot_bytes(snapshot, address, &there);
+    if (bytes && size <= there) {
         if (size)
-            memcpy(buffer, snapshot->stack + skip, size);
+            memcpy(buffer, bytes, size);
         return 0;
     }
     if (snapshot->file && address + size >= address && xctx__file_read(snapshot->file, address, buffer, size) == size)

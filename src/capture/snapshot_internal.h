@@ -28,6 +28,15 @@
 
 struct map;
 
+/*
+ * Bytes of other stacks than the one that the thread ran on, and of what leads to them: where it ran a fiber, those of
+ * whoever has resumed that. One after the other, each with this in front.
+ */
+struct stack_piece {
+    uint64_t address;
+    uint64_t size; /* of the bytes that follow; a multiple of 8 */
+};
+
 /* Counts the lists of modules that libxctx-inspect has seen: 0 until it has looked once. A snapshot notes where that
    was, so that it can be told whether a module may have been replaced since. Exported for libxctx-inspect. */
 XCTX_API extern _Atomic uint64_t xctx__module_epoch;
@@ -104,10 +113,11 @@ XCTX_API size_t xctx__file_read_at(const struct core_file *file, uint64_t offset
 struct xctx_snapshot {
     _Atomic uint32_t refs;
     _Atomic uint32_t uses;
-    size_t size;          /* of the block, in bytes */
-    xctx_snapshot *whole; /* whose block `stack` and `fpu` are in: itself, unless it is abridged */
-    uint8_t *stack;       /* in the block of `whole`; of an opened one in the file; NULL: a range of that has it */
-    uint8_t *fpu;         /* likewise, as arch/registers.h says */
+    size_t size;           /* of the block, in bytes */
+    xctx_snapshot *whole;  /* whose block `stack` and `fpu` are in: itself, unless it is abridged */
+    uint8_t *stack;        /* in the block of `whole`; of an opened one in the file; NULL: a range of that has it */
+    uint8_t *fpu;          /* likewise, as arch/registers.h says */
+    const uint8_t *pieces; /* likewise, stack_piece each; only while `pieces_size` is not 0 */
     uint32_t stack_room;
     uint32_t fpu_room;
     uint32_t reserved;    /* XCTX_CAPTURE_* there is room for */
@@ -124,7 +134,7 @@ struct xctx_snapshot {
     uint32_t depth;                /* of the chain: 0 without a parent */
     uint32_t fpu_size;
     uint32_t stack_size;
-    uint32_t unused;
+    uint32_t pieces_size;
     uint64_t stack_address; /* where `stack` was */
     uint64_t epoch;         /* of the list of modules: modules.h */
     const uint8_t *blanks;  /* of an opened one: xctx_core_blank, not aligned: what is zeros in the file for a secret */
@@ -153,6 +163,42 @@ static inline bool xctx__snapshot_is_blank(const xctx_snapshot *snapshot, uint64
             return true;
     }
     return false;
+}
+
+/* The piece at *at, which moves on, and its bytes; NULL: there are no more. Those of a file may be anything. */
+static inline const uint8_t *xctx__snapshot_piece(const xctx_snapshot *whole, uint32_t *at,
+                                                  struct stack_piece *ret_piece)
+{
+    if (whole->pieces_size - *at < sizeof(*ret_piece))
+        return NULL;
+    memcpy(ret_piece, whole->pieces + *at, sizeof(*ret_piece));
+    const uint8_t *bytes = whole->pieces + *at + sizeof(*ret_piece);
+    uint32_t left = whole->pieces_size - *at - (uint32_t)sizeof(*ret_piece);
+    if (ret_piece->size > left || ret_piece->address > UINT64_MAX - ret_piece->size)
+        return NULL;
+    *at += (uint32_t)sizeof(*ret_piece) + (uint32_t)ret_piece->size;
+    return bytes;
+}
+
+/* The captured bytes of a stack from an address on, and how many there are; NULL: none. */
+static inline const uint8_t *xctx__snapshot_bytes(const xctx_snapshot *whole, uint64_t address, uint64_t *ret_size)
+{
+    uint64_t skip = address - whole->stack_address;
+    struct stack_piece piece;
+    const uint8_t *bytes;
+
+    if (whole->stack && address >= whole->stack_address && skip < whole->stack_size) {
+        *ret_size = whole->stack_size - skip;
+        return whole->stack + skip;
+    }
+    for (uint32_t at = 0; (bytes = xctx__snapshot_piece(whole, &at, &piece)) != NULL;) {
+        skip = address - piece.address;
+        if (address >= piece.address && skip < piece.size) {
+            *ret_size = piece.size - skip;
+            return bytes + skip;
+        }
+    }
+    return NULL;
 }
 
 /* Memory for a snapshot, all zeros but for the counts and sizes. NULL: there is none. Exported for libxctx-inspect. */

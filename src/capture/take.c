@@ -7,6 +7,9 @@
  * at any instruction: the slot's current context, and the snapshot that this carries, never change while they are
  * current; its map is alive as long as it is in the slot. Another reference to the map may be taken unless the thread
  * is just changing the context in a window (record.h): there it relies on the count it has read.
+ *
+ * In a fiber the stack goes on where that was resumed: what was saved there is known while the stack pointer is on the
+ * fiber's stack and the slot has that fiber. Both change in the midst of a switch, one after the other.
  */
 #include "take.h"
 
@@ -14,8 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arch/switch.h"
 #include "chain.h"
 #include "context/follow.h"
+#include "fiber/fiber_internal.h"
 #include "stack.h"
 #include "state.h"
 
@@ -71,6 +76,22 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
     return (size_t)(to - pcs);
 }
 
+/* Goes on where the running fiber was resumed, if `sp` is on its stack. Returns how many addresses there are then. */
+NOT_SANITIZED static __attribute__((noinline)) size_t walk_on(struct slot *slot, uintptr_t sp, bool safe,
+                                                              uintptr_t *pcs, size_t count, size_t max)
+{
+    uintptr_t low, high;
+
+    if (!xctx__fiber_bounds(slot, sp, &low, &high))
+        return count;
+    for (const xctx_fiber *fiber = slot->fiber; fiber && count < max; fiber = fiber->resumer) {
+        struct switch_saved saved = xctx__switch_saved(fiber->resumer_sp);
+        high = fiber->resumer ? fiber->resumer->high : xctx__stack_bounds(slot, saved.sp, safe).high;
+        count += walk(saved.pc, saved.sp, saved.fp, high, pcs + count, max - count);
+    }
+    return count;
+}
+
 NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
 {
     const uintptr_t *record = __builtin_frame_address(0); /* the caller's frame pointer, and the return address */
@@ -78,8 +99,10 @@ NOT_SANITIZED size_t xctx_backtrace(uintptr_t *pcs, size_t max)
 
     if (!pcs || max == 0)
         return 0;
-    struct bounds bounds = xctx__stack_bounds(&xctx__slot, sp, true);
-    return walk(record[1], sp, record[0], bounds.high, pcs, max);
+    struct slot *slot = &xctx__slot;
+    struct bounds bounds = xctx__stack_bounds(slot, sp, true);
+    size_t count = walk(record[1], sp, record[0], bounds.high, pcs, max);
+    return XCTX__UNLIKELY(slot->fiber != NULL) ? walk_on(slot, sp, true, pcs, count, max) : count;
 }
 
 /* Where the captured stack begins. */
@@ -108,6 +131,39 @@ static void take_stack(xctx_snapshot *snapshot, uintptr_t low, uintptr_t high)
     snapshot->stack_size = (uint32_t)size;
 }
 
+/* Adds bytes of memory to what is captured, as far as there is room. False: there is none for all. */
+static bool add_piece(xctx_snapshot *snapshot, const void *from, size_t size)
+{
+    size_t used = (snapshot->stack_size + (size_t)7) / 8 * 8;
+    struct stack_piece piece = {(uintptr_t)from, size};
+
+    snapshot->pieces = snapshot->stack + used;
+    if (snapshot->stack_room - used < snapshot->pieces_size + sizeof(piece))
+        return false;
+    size_t room = (snapshot->stack_room - used - snapshot->pieces_size - sizeof(piece)) / 8 * 8;
+    piece.size = size < room ? size : room;
+    uint8_t *to = snapshot->stack + used + snapshot->pieces_size;
+    memcpy(to, &piece, sizeof(piece));
+    xctx__words_copy(to + sizeof(piece), from, piece.size);
+    snapshot->pieces_size += (uint32_t)(sizeof(piece) + piece.size);
+    return piece.size == size;
+}
+
+/* The stacks of those who wait for the running fiber, if `sp` is on its stack, and what unwinders read to get there. */
+static __attribute__((noinline)) void take_resumers(xctx_snapshot *snapshot, struct slot *slot, uintptr_t sp, bool safe)
+{
+    uintptr_t low, high;
+    bool whole = xctx__fiber_bounds(slot, sp, &low, &high);
+
+    for (const xctx_fiber *fiber = slot->fiber; fiber && whole; fiber = fiber->resumer) {
+        uintptr_t from = (uintptr_t)fiber->resumer_sp;
+        high = fiber->resumer ? fiber->resumer->high : xctx__stack_bounds(slot, from, safe).high;
+        whole = add_piece(snapshot, fiber, sizeof(*fiber)) &&
+                (!fiber->name[0] || add_piece(snapshot, fiber->name, sizeof(xctx__fiber_top(fiber)->name))) &&
+                high > from && add_piece(snapshot, fiber->resumer_sp, (high - from) & ~(size_t)7);
+    }
+}
+
 static void take_registers(xctx_snapshot *snapshot, const struct xctx__registers *registers, const ucontext_t *context)
 {
     /* Word by word, as they were stored a moment ago: a wider load would have to wait for all of those stores. */
@@ -128,8 +184,9 @@ static void take_fpu(xctx_snapshot *snapshot, const ucontext_t *context)
 }
 
 /* What takes longer than addresses. Apart, so that those do not wait for it. */
-static __attribute__((noinline)) void take_more(xctx_snapshot *snapshot, const struct xctx__registers *registers,
-                                                const ucontext_t *context, uintptr_t low, uintptr_t high, bool safe)
+static __attribute__((noinline)) void take_more(xctx_snapshot *snapshot, struct slot *slot,
+                                                const struct xctx__registers *registers, const ucontext_t *context,
+                                                uintptr_t low, uintptr_t high, bool safe)
 {
     const unsigned capture = snapshot->captured;
     xctx_thread_state *state = &snapshot->state;
@@ -139,6 +196,8 @@ static __attribute__((noinline)) void take_more(xctx_snapshot *snapshot, const s
         take_registers(snapshot, registers, context);
     if (capture & XCTX_CAPTURE_LOCALS)
         take_stack(snapshot, context ? below(from, low) : from, high);
+    if (XCTX__UNLIKELY(slot->fiber != NULL) && capture & XCTX_CAPTURE_LOCALS)
+        take_resumers(snapshot, slot, registers->value[XCTX__REGISTER_SP], safe);
     if (capture & XCTX_CAPTURE_STATE) {
         int error_number = errno; /* nothing has changed it yet */
         state->error_number = error_number;
@@ -164,6 +223,9 @@ static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, 
         snapshot->pc_count =
             (uint16_t)walk(registers->value[XCTX__REGISTER_PC], from_of(registers, bounds.low),
                            registers->value[XCTX__REGISTER_FP], bounds.high, snapshot->pcs, XCTX_SNAPSHOT_ADDRESSES);
+    if (XCTX__UNLIKELY(slot->fiber != NULL) && capture & XCTX_CAPTURE_STACK)
+        snapshot->pc_count = (uint16_t)walk_on(slot, registers->value[XCTX__REGISTER_SP], safe, snapshot->pcs,
+                                               snapshot->pc_count, XCTX_SNAPSHOT_ADDRESSES);
     state->tid = bounds.tid;
     state->pid = atomic_load_explicit(&xctx__process, memory_order_relaxed);
     state->present = XCTX_THREAD_IDS;
@@ -176,7 +238,7 @@ static inline __attribute__((always_inline)) void take(xctx_snapshot *snapshot, 
     snapshot->epoch = atomic_load_explicit(&xctx__module_epoch, memory_order_relaxed);
     snapshot->bits |= context ? SNAPSHOT_INTERRUPTED : 0;
     if (capture & ~XCTX_CAPTURE_STACK)
-        take_more(snapshot, registers, context, bounds.low, bounds.high, safe);
+        take_more(snapshot, slot, registers, context, bounds.low, bounds.high, safe);
     snapshot->stage = SNAPSHOT_FILLED;
 }
 

@@ -164,10 +164,11 @@ void xctx__core_hidden_blanks(const struct core_layout *layout, const xctx_snaps
 
     for (size_t i = 0; i < count; i++) {
         xctx_core_blank blank = {.address = all[i].address};
-        uint64_t offset = all[i].address - whole->stack_address;
+        uint64_t size = 0;
+        const uint8_t *bytes = xctx__snapshot_bytes(whole, all[i].address, &size);
         const struct core_part *part = part_of(layout, all[i].address);
-        if (whole->stack && all[i].address >= whole->stack_address && offset < whole->stack_size)
-            blank.size = hidden_size(&all[i], whole->stack + offset, whole->stack_size - offset);
+        if (bytes)
+            blank.size = hidden_size(&all[i], bytes, size);
         else if (part && part->bytes)
             blank.size = hidden_size(&all[i], part->bytes + (all[i].address - part->address),
                                      part->size - (all[i].address - part->address));

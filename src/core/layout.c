@@ -89,6 +89,26 @@ void xctx__core_add(struct core_layout *layout, const struct core_part *part)
     }
 }
 
+/* What was captured besides: the stacks of those who wait for the fiber that runs. */
+static void add_pieces(struct core_layout *layout, const xctx_snapshot *snapshot)
+{
+    const xctx_snapshot *whole = xctx__core_whole(snapshot);
+    struct stack_piece piece;
+    const uint8_t *bytes;
+
+    for (uint32_t at = 0; (bytes = xctx__snapshot_piece(whole, &at, &piece)) != NULL;) {
+        struct core_part part = {
+            .address = piece.address,
+            .size = piece.size,
+            .bytes = bytes,
+            .stack = snapshot,
+            .flags = PF_R | PF_W,
+        };
+        if (part.size > 0)
+            xctx__core_add(layout, &part);
+    }
+}
+
 static void add_stack(struct core_layout *layout, const xctx_snapshot *snapshot)
 {
     const xctx_snapshot *whole = xctx__core_whole(snapshot);
@@ -170,6 +190,8 @@ int xctx__core_layout(struct core_layout *layout)
 
     for (size_t i = 0; i < request->count; i++)
         add_stack(layout, request->snapshots[i]);
+    for (size_t i = 0; i < request->count; i++)
+        add_pieces(layout, request->snapshots[i]);
     if (layout->file)
         add_ranges(layout);
     else

@@ -39,6 +39,8 @@ enum core_record_kind {
     CORE_FPU = 6,       /* 64 bits with the type of a note (NT_FPREGSET, ...), and its content; of parents */
     CORE_VARIABLE = 7,  /* struct core_variable, its name with a final NUL, its text with a final NUL */
     CORE_BLANKS = 8, /* struct core_blanked, each: bytes of its stack, and of memory, that were secret, and are zeros */
+    CORE_PIECES = 9, /* struct core_piece and its bytes, each: of the stacks of those who wait for the fiber that runs.
+                        A thread's own are without bytes: they have a PT_LOAD */
     /* of XCTX_NOTE_PROCESS */
     CORE_MODULE = 16,    /* struct core_module_id, its build-id, its path with a final NUL */
     CORE_REDACTION = 17, /* a 32-bit enum xctx_redact, the pattern with a final NUL */
@@ -72,6 +74,12 @@ struct core_registers {
 
 struct core_stack {
     uint64_t address;
+    uint8_t bytes[];
+};
+
+struct core_piece {
+    uint64_t address;
+    uint64_t size; /* in bytes */
     uint8_t bytes[];
 };
 

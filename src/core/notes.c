@@ -348,8 +348,35 @@ static void append_blank(struct core_buffer *notes, const xctx_snapshot *whole, 
 {
     struct core_blanked blanked = {.address = blank.address, .size = blank.size};
 
-    if (blank.address < whole->stack_address + whole->stack_size && blank.address + blank.size > whole->stack_address)
+    bool touches =
+        blank.address < whole->stack_address + whole->stack_size && blank.address + blank.size > whole->stack_address;
+    struct stack_piece piece;
+    for (uint32_t at = 0; !touches && xctx__snapshot_piece(whole, &at, &piece);)
+        touches = blank.address < piece.address + piece.size && blank.address + blank.size > piece.address;
+    if (touches)
         xctx__core_append(notes, &blanked, sizeof(blanked));
+}
+
+/* A parent's with their bytes. */
+static void record_pieces(const struct writing *writing, const xctx_snapshot *snapshot, bool with_bytes)
+{
+    const xctx_snapshot *whole = xctx__core_whole(snapshot);
+    size_t begin = xctx__core_record_begin(writing->notes, CORE_PIECES);
+    struct stack_piece piece;
+    const uint8_t *from;
+    uint64_t goes_on_at = 0;
+
+    _Static_assert(sizeof(struct stack_piece) == sizeof(struct core_piece), "one is written as the other");
+    for (uint32_t at = 0; (from = xctx__snapshot_piece(whole, &at, &piece)) != NULL;) {
+        xctx__core_append(writing->notes, &piece, sizeof(piece));
+        uint8_t *bytes = with_bytes ? xctx__core_reserve(writing->notes, piece.size) : NULL;
+        if (!bytes)
+            continue;
+        memcpy(bytes, from, piece.size);
+        xctx__core_hide(writing->layout, piece.address, bytes, piece.size, &goes_on_at);
+        xctx__core_blank(writing->request, snapshot, piece.address, bytes, piece.size);
+    }
+    xctx__core_record_end(writing->notes, begin);
 }
 
 /* What is zeros in a snapshot's stack, and what secret values point to: a reader must not take it for values. */
@@ -420,6 +447,8 @@ static void record_parent(const struct writing *writing, const xctx_snapshot *pa
         }
         xctx__core_record_end(writing->notes, begin);
     }
+    if (whole->pieces_size > 0)
+        record_pieces(writing, parent, true);
     for (unsigned i = 0; fpu > 0 && xctx__core_fpu_note(i, whole->fpu, fpu, &size); i++)
         last = xctx__core_fpu_note(i, whole->fpu, fpu, &size);
     if (last) {
@@ -443,6 +472,8 @@ static void note_thread(const struct writing *writing, const xctx_snapshot *snap
 
     xctx__core_append(writing->notes, &head, sizeof(head));
     record_snapshot(writing, snapshot);
+    if (xctx__core_whole(snapshot)->pieces_size > 0)
+        record_pieces(writing, snapshot, false);
     for (const xctx_snapshot *parent = snapshot->parent; parent && count < XCTX_SNAPSHOT_PARENTS_MAX; count++) {
         record_parent(writing, parent);
         parent = parent->parent;

@@ -68,11 +68,15 @@ static bool any(const struct exceptions *exceptions)
 
 /* ---- in ---- */
 
+/* Captures that follow frame pointers find whoever waits for a fiber: these functions have one, too. */
+#define HAVE_FRAME_POINTER __asm__ volatile("" : : "r"(__builtin_frame_address(0)))
+
 static int run(struct slot *slot, xctx_fiber *fiber, bool begin, void *in, void **ret_out)
 {
     bool annotated = fiber->bits & FIBER_SLOWLY;
     void *fake = NULL;
 
+    HAVE_FRAME_POINTER;
     fiber->ret_out = ret_out;
     fiber->resumer = slot->fiber;
     slot->fiber = fiber;
@@ -99,6 +103,7 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
     struct slot *slot = &xctx__slot;
     struct record *last;
 
+    HAVE_FRAME_POINTER;
     if (!fiber)
         return -EINVAL;
     if (xctx__has_shadow_stack())
@@ -144,6 +149,7 @@ int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
     struct slot *slot = &xctx__slot;
     int error = xctx__fiber_contexts_in(slot, fiber, slot->record);
 
+    HAVE_FRAME_POINTER;
     if (error) {
         atomic_store_explicit(fiber->turn, xctx__fiber_state(slot->record, FIBER_TAG_KEPT), memory_order_release);
         return error;

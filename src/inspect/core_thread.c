@@ -230,6 +230,25 @@ static int take_parent_stack(const struct reading *reading, struct bytes content
     return 0;
 }
 
+/* Of a thread: they are memory of the file. Of a parent: they are here. */
+static int take_pieces(const struct reading *reading, struct bytes content)
+{
+    struct core_piece piece;
+
+    if (reading->last != reading->first) {
+        reading->last->pieces = content.at;
+        reading->last->pieces_size = content.size < UINT32_MAX ? (uint32_t)content.size : UINT32_MAX;
+        return 0;
+    }
+    for (size_t at = 0; content.size - at >= sizeof(piece); at += sizeof(piece)) {
+        memcpy(&piece, content.at + at, sizeof(piece));
+        struct core_range *range = xctx__file_range(reading->last->file, piece.address);
+        if (range && range->address == piece.address)
+            range->stack = true;
+    }
+    return 0;
+}
+
 static int take_parent_fpu(const struct reading *reading, struct bytes content)
 {
     uint64_t type;
@@ -293,6 +312,8 @@ static int take_record(void *user, uint32_t kind, struct bytes content)
         return take_blanks(reading->last, content);
     case CORE_STACK:
         return take_parent_stack(reading, content);
+    case CORE_PIECES:
+        return take_pieces(reading, content);
     case CORE_FPU:
         return take_parent_fpu(reading, content);
     case CORE_VARIABLE:

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fiber/fiber_internal.h"
 #include "function_name.h"
 #include "modules.h"
 #include "render.h"
@@ -175,6 +176,40 @@ static int add_signal(struct builder *builder, size_t index)
     return 0;
 }
 
+/* The name that a fiber was given; NULL: it has none, or that is not known. */
+static const char *fiber_name(struct builder *builder, const struct unwound *unwound)
+{
+    const struct memory *memory = builder->memory;
+    uint64_t fiber, at;
+    char name[XCTX_FIBER_NAME_MAX + 1];
+
+    if (!(unwound->registers.known >> XCTX__REGISTER_SP & 1) ||
+        !xctx__source_has_value(xctx__memory_read(memory, MEMORY_STACK, unwound->registers.value[XCTX__REGISTER_SP],
+                                                  &fiber, sizeof(fiber))) ||
+        !xctx__source_has_value(
+            xctx__memory_read(memory, MEMORY_STACK, fiber + offsetof(struct xctx_fiber, name), &at, sizeof(at))) ||
+        !xctx__source_has_value(xctx__memory_read(memory, MEMORY_STACK, at, name, sizeof(name))))
+        return NULL;
+    size_t length = strnlen(name, sizeof(name));
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 127)
+            return NULL;
+    return length > 0 && length < sizeof(name) ? xctx__arena_string(&builder->report->arena, name) : NULL;
+}
+
+/* Where a fiber begins. Its caller has resumed it. */
+static int add_fiber(struct builder *builder, size_t index)
+{
+    struct frame *frame = add_frame(builder, index);
+
+    if (!frame)
+        return builder->full ? 0 : -ENOMEM;
+    const char *name = fiber_name(builder, &builder->unwound[index]);
+    frame->frame.function = name ? xctx__arena_format(&builder->report->arena, "<fiber \"%s\" resumed>", name)
+                                 : xctx__arena_string(&builder->report->arena, "<fiber resumed>");
+    return 0;
+}
+
 /* Notes what is missing of a frame's module. */
 static void note_module(struct builder *builder, const struct unwound *unwound)
 {
@@ -215,6 +250,8 @@ static int add_physical(struct builder *builder, size_t index)
 
     if (builder->unwound[index].signal)
         return add_signal(builder, index);
+    if (builder->unwound[index].fiber)
+        return add_fiber(builder, index);
     note_module(builder, &builder->unwound[index]);
     if (!xctx__scopes_find(&seed, index, &scopes)) {
         note_split(builder, &builder->unwound[index]);

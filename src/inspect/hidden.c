@@ -22,11 +22,12 @@ struct search {
 
 static uint64_t text_size(const xctx_snapshot *whole, uint64_t address)
 {
-    uint64_t offset = address - whole->stack_address;
     uint64_t size = 0;
+    const uint8_t *bytes = xctx__snapshot_bytes(whole, address, &size);
 
-    if (address >= whole->stack_address && offset < whole->stack_size)
-        return strnlen((const char *)whole->stack + offset, whole->stack_size - offset);
+    if (bytes)
+        return strnlen((const char *)bytes, size);
+    size = 0;
     while (size < TEXT) {
         char block[BLOCK];
         size_t wanted = BLOCK - (address + size) % BLOCK;

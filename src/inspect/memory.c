@@ -61,11 +61,12 @@ bool xctx__core_read(const struct core_file *file, uint64_t address, void *buffe
 
 static bool read_stack(const xctx_snapshot *whole, uint64_t address, void *buffer, size_t size)
 {
-    uint64_t skip = address - whole->stack_address;
+    uint64_t there = 0;
+    const uint8_t *bytes = xctx__snapshot_bytes(whole, address, &there);
 
-    if (!whole->stack || address < whole->stack_address || skip > whole->stack_size || size > whole->stack_size - skip)
+    if (!bytes || size > there)
         return false;
-    memcpy(buffer, whole->stack + skip, size);
+    memcpy(buffer, bytes, size);
     return true;
 }
 

@@ -266,7 +266,10 @@ static int hide_frame(struct search *search, const struct unwound *frames, size_
     if (!(frame->registers.known >> XCTX__REGISTER_SP & 1))
         return 0;
     uint64_t at = frame->registers.value[XCTX__REGISTER_SP] - (frame->exact || index == 0 ? RED_ZONE : 0);
-    uint64_t end = frame->cfa ? frame->cfa : whole->stack_address + whole->stack_size;
+    uint64_t left = 0;
+    uint64_t end = frame->cfa                                    ? frame->cfa
+                   : xctx__snapshot_bytes(whole, at, &left) != 0 ? at + left
+                                                                 : whole->stack_address + whole->stack_size;
     while (at < end && error == 0) {
         uint64_t saved = end;
         for (unsigned reg = 0; caller && reg < XCTX__DWARF_REGISTERS; reg++) {
@@ -346,10 +349,16 @@ static int hide_omitted(struct search *search, const struct unwound *frames, siz
     uint64_t from = first->known & known ? first->value[XCTX__REGISTER_SP] : whole->stack_address;
     uint64_t end = whole->stack_address + whole->stack_size;
 
+    struct stack_piece piece;
+    int error = 0;
+
     if (index + 1 < count && frames[index + 1].registers.known & known &&
         frames[index + 1].registers.value[XCTX__REGISTER_SP] > from)
         end = frames[index + 1].registers.value[XCTX__REGISTER_SP];
-    return end > from ? blank(search, from, end - from) : 0;
+    /* They may go on on other stacks. */
+    for (uint32_t at = 0; error == 0 && xctx__snapshot_piece(whole, &at, &piece);)
+        error = blank(search, piece.address, piece.size);
+    return error == 0 && end > from ? blank(search, from, end - from) : error;
 }
 
 static int search_frames(struct search *search)

@@ -15,12 +15,14 @@
  */
 #include "unwind.h"
 
+#include <dwarf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
 #include "cfi_expression.h"
+#include "fiber/offsets.h"
 #include "modules.h"
 
 enum { WALKED_MOST = 1 << 18 }; /* frames that are gone through: 8 MiB of the smallest */
@@ -204,7 +206,7 @@ static bool goes_up(const struct walk *walk, uint64_t cfa)
 {
     size_t last = walk->count - 1;
 
-    if (last == 0 || walk->frames[last - 1].signal)
+    if (last == 0 || walk->frames[last - 1].signal || walk->frames[last].fiber)
         return true;
     return cfa > walk->frames[last - 1].cfa;
 }
@@ -231,6 +233,8 @@ static enum step apply_rules(struct walk *walk, Dwarf_Frame *rules, uint64_t cfa
         complain_missing(walk, missing);
         return STEP_END;
     }
+    /* switch.S says one less, so that unwinders take it as it is. */
+    pc += walk->frames[last].fiber ? 1 : 0;
     next.pc = pc & XCTX__ADDRESS_MASK;
     if (next.pc == 0) {
         walk->ended = true;
@@ -243,6 +247,14 @@ static enum step apply_rules(struct walk *walk, Dwarf_Frame *rules, uint64_t cfa
     *frame = next;
     find_module(walk, frame);
     return STEP_NEXT;
+}
+
+/* Whether that is how a fiber's first frame finds whoever has resumed it: *(*sp + FIBER_RESUMER_SP) + a number. */
+static bool leads_to_resumer(const Dwarf_Op *ops, size_t count)
+{
+    return count == 5 && ops[0].atom == DW_OP_breg0 + XCTX__REGISTER_SP && ops[0].number == 0 &&
+           ops[1].atom == DW_OP_deref && ops[2].atom == DW_OP_plus_uconst && ops[2].number == FIBER_RESUMER_SP &&
+           ops[3].atom == DW_OP_deref && ops[4].atom == DW_OP_plus_uconst;
 }
 
 static enum step step_by_rules(struct walk *walk)
@@ -269,6 +281,8 @@ static enum step step_by_rules(struct walk *walk)
         }
         goto done;
     }
+    frame->fiber = signal && leads_to_resumer(ops, count);
+    signal = signal && !frame->fiber;
     frame->signal = signal;
     frame->cfa = cfa.value;
     if (is_outermost(rules, return_register)) {

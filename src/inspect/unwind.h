@@ -32,6 +32,7 @@ struct unwound {
     bool exact;                  /* `pc` is where the thread was; else a return address: look up what is before it */
     bool guessed;                /* found by a frame pointer */
     bool signal;                 /* this is the frame that a signal handler returns to (its pc is in the trampoline) */
+    bool fiber;                  /* a fiber's first one: the next has resumed that */
     bool tail;                   /* it left by a tail call: `pc` is behind the jump (tail_calls.h) */
     uint64_t cfa;                /* 0: not known */
     uint64_t omitted;            /* not 0: the first of so many that are left out. The next is not its caller */

@@ -186,6 +186,51 @@ TEST(fault_without_a_command_is_reported_in_short)
     assert_non_null(strstr(stderr_text, "the command `xctx` was not found"));
 }
 
+static UNCHECKED void *crash_in_fiber(void *arg)
+{
+    write_nowhere();
+    return arg;
+}
+
+static UNCHECKED void resume_crashing(void)
+{
+    const xctx_fiber_options options = {.size = sizeof(options), .name = "unlucky"};
+    xctx_fiber *fiber = xctx_fiber_create(crash_in_fiber, NULL, &options);
+
+    install(NULL, in_folder("core"));
+    xctx_fiber_resume(fiber, NULL, NULL);
+    xctx_fiber_unref(fiber);
+}
+
+static void assert_frame(const xctx_report *report, const char *function)
+{
+    for (size_t i = 0; i < xctx_report_frame_count(report); i++) {
+        const xctx_frame *frame = xctx_report_frame(report, i);
+        if (frame->function && strcmp(frame->function, function) == 0)
+            return;
+    }
+    fail_msg("there is no frame of %s", function);
+}
+
+TEST(crash_in_a_fiber_is_reported_with_who_resumed_it)
+{
+    xctx_snapshot *snapshot;
+    xctx_report *report;
+
+    assert_killed(run(resume_crashing), SIGSEGV);
+    assert_non_null(strstr(stderr_text, "xctx: SIGSEGV at address 0x0 in thread "));
+    assert_non_null(strstr(stderr_text, "  #1 0x"));
+    assert_int_equal(xctx_snapshot_open(in_folder("core"), &snapshot), 0);
+    assert_int_equal(xctx_inspect(snapshot, NULL, &report), 0);
+    assert_frame(report, "write_nowhere");
+    assert_frame(report, "crash_in_fiber");
+    assert_frame(report, "<fiber \"unlucky\" resumed>");
+    assert_frame(report, "resume_crashing");
+    assert_frame(report, "main");
+    xctx_report_unref(report);
+    xctx_snapshot_unref(snapshot);
+}
+
 static void crash_by_overflow(void)
 {
     install(NULL, NULL);
