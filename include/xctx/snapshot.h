@@ -59,7 +59,8 @@ XCTX_API unsigned xctx_default_capture(void);
 /**
  * How much of a stack snapshots copy from now on, from the stack pointer upwards; XCTX_CAPTURE_LOCALS only.
  *
- * What is beyond is not captured: the frames and local variables there are missing in reports.
+ * What is beyond is not captured: the frames and local variables there are missing in reports. In a fiber, the stack of
+ * whoever has resumed it is copied as well, as far as the fiber's own leaves room.
  *
  * @param bytes  from 0 to XCTX_SNAPSHOT_STACK_MAX; at the start XCTX_SNAPSHOT_STACK_DEFAULT.
  * @return 0; -EINVAL it is more than that.
@@ -192,6 +193,7 @@ XCTX_API int xctx_snapshot_time(const xctx_snapshot *snapshot, int64_t *ret_time
  * Found by following frame pointers, so that it takes nanoseconds: functions that were compiled without one are
  * missing, and a list ends early where the chain is broken. A report (inspect.h) of a snapshot with
  * XCTX_CAPTURE_LOCALS has all frames. The first address is where the thread was; each other is where a call returns to.
+ * From a fiber they go on in whoever has resumed it.
  *
  * @param pcs  receives at most @p max addresses; may be NULL if @p max is 0.
  * @return how many there are, which may be more than @p max; at most XCTX_SNAPSHOT_ADDRESSES. Async-signal-safe.
