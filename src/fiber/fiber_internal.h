@@ -313,8 +313,8 @@ void xctx__fiber_drop_unwound(struct slot *slot);
 
 /* ---- for other rooms ---- */
 
-/* The bounds of the running fiber's stack, if `sp` is on it, or in its guard. Whoever waits for the fiber is asked about
-   only when that is certain: a signal may interrupt a switch. Async-signal-safe. */
+/* The bounds of the running fiber's stack, if `sp` is on it, or in its guard. Whoever waits for the fiber is asked
+   about only when that is certain: a signal may interrupt a switch. Async-signal-safe. */
 bool xctx__fiber_bounds(const struct slot *slot, uintptr_t sp, uintptr_t *ret_low, uintptr_t *ret_high);
 
 /* The fiber whose guard an address is in, of those that run on the thread. NULL: none. Async-signal-safe. */
