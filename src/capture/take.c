@@ -63,7 +63,7 @@ NOT_SANITIZED static inline size_t walk(uintptr_t pc, uintptr_t low, uintptr_t f
     uintptr_t *to = pcs;
     uintptr_t *const end = pcs + max;
 
-    *to++ = pc;
+    *to++ = pc & XCTX__ADDRESS_MASK;
     while (to < end && is_record(frame, low, last)) {
         const uintptr_t *record = (const uintptr_t *)frame; /* NOLINT(performance-no-int-to-ptr) */
         uintptr_t address = record[1]; /* NOLINT(clang-analyzer-core.NullDereference): above `low` */
