@@ -12,8 +12,8 @@ struct slab_page xctx__slab_pages;
 
 _Static_assert(sizeof(struct fiber_debug_register) == 16, "read by libxctx-gdb.py");
 _Static_assert(offsetof(struct fiber_debug, page_next) == 32, "read by libxctx-gdb.py");
-_Static_assert(offsetof(struct fiber_debug, states) == 108, "read by libxctx-gdb.py");
-_Static_assert(offsetof(struct fiber_debug, sp_name) == 116, "read by libxctx-gdb.py");
+_Static_assert(offsetof(struct fiber_debug, states) == 120, "read by libxctx-gdb.py");
+_Static_assert(offsetof(struct fiber_debug, sp_name) == 128, "read by libxctx-gdb.py");
 
 const struct fiber_debug xctx__gdb __attribute__((used)) = {
     .magic = "xctxgdb",
@@ -37,6 +37,11 @@ const struct fiber_debug xctx__gdb __attribute__((used)) = {
     .fiber_low = offsetof(struct xctx_fiber, low),
     .fiber_high = offsetof(struct xctx_fiber, high),
     .fiber_name = offsetof(struct xctx_fiber, name),
+    .fiber_more = offsetof(struct xctx_fiber, more),
+    .more_place = offsetof(struct more, place),
+    .on_stack = FIBER_ON_STACK,
+    .turns_state = offsetof(struct fiber_top, turns) + offsetof(struct turns, state),
+    .turns_resident = offsetof(struct fiber_top, turns) + offsetof(struct turns, resident),
     .state_mask = FIBER_TAGS,
     .states =
         {
@@ -46,6 +51,7 @@ const struct fiber_debug xctx__gdb __attribute__((used)) = {
             [FIBER_TAG_DONE] = FIBER_DEBUG_DONE,
             [FIBER_TAG_CREATED] = FIBER_DEBUG_CREATED,
             [FIBER_TAG_OWN] = FIBER_DEBUG_CREATED,
+            [FIBER_TAG_SHARED] = FIBER_DEBUG_SHARED,
         },
     .sp_name = XCTX__SWITCH_SP_NAME,
     .pc_name = XCTX__SWITCH_PC_NAME,

@@ -21,6 +21,7 @@ enum fiber_debug_state {
     FIBER_DEBUG_SUSPENDED,
     FIBER_DEBUG_RUNNING, /* or it waits for another one that it has resumed */
     FIBER_DEBUG_DONE,
+    FIBER_DEBUG_SHARED, /* it takes turns on its stack with others */
 };
 
 struct fiber_debug_register {
@@ -53,10 +54,13 @@ struct fiber_debug {
     uint32_t fiber_low;
     uint32_t fiber_high;
     uint32_t fiber_name; /* NULL: it is nobody's */
-    /* Several fibers on one stack: the next of those that share it, and where the bytes of one are that has not got it.
-       0: there are no such. */
-    uint32_t fiber_next_sharing;
-    uint32_t fiber_parked;
+    /* Of one that takes turns: it runs if the turns' state, which is at turns_state from fiber_high on, says so, and it
+       is the resident. Else its stack is there only if the byte more_place, from *fiber_more on, is on_stack. */
+    uint32_t fiber_more;
+    uint32_t more_place;
+    uint32_t on_stack;
+    uint32_t turns_state;
+    uint32_t turns_resident; /* from fiber_high on; NULL, or it may be one that is in no slab: a shot */
 
     uint32_t state_mask;
     uint8_t states[8]; /* enum fiber_debug_state, by tag */

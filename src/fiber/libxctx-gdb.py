@@ -15,7 +15,7 @@ import struct
 import gdb
 import gdb.unwinder
 
-UNKNOWN, CREATED, SUSPENDED, RUNNING, DONE = range(5)
+UNKNOWN, CREATED, SUSPENDED, RUNNING, DONE, SHARED = range(6)
 STATES = {UNKNOWN: 'unknown', CREATED: 'created', SUSPENDED: 'suspended', RUNNING: 'running', DONE: 'done'}
 PAGES_MOST = 1 << 16
 ENTRY_BYTES = 32  # in which a fiber's first frame has its return address
@@ -39,20 +39,21 @@ class Layout:
     """What xctx__gdb says."""
     OFFSETS = ('page_next', 'page_used', 'page_entries', 'entry_size', 'entry_begin', 'entry_end', 'slab_count',
                'slab_fibers', 'fiber_size', 'fiber_state', 'fiber_sp', 'fiber_resumer_sp', 'fiber_resumer',
-               'fiber_low', 'fiber_high', 'fiber_name', 'fiber_next_sharing', 'fiber_parked', 'state_mask')
+               'fiber_low', 'fiber_high', 'fiber_name', 'fiber_more', 'more_place', 'on_stack', 'turns_state',
+               'turns_resident', 'state_mask')
 
     def __init__(self, address):
         magic, self.version, size, self.pages, self.entry = struct.unpack('<8sIIQQ', read(address, 32))
-        if magic != b'xctxgdb\0' or not 140 < size < 1 << 16:
+        if magic != b'xctxgdb\0' or not 152 < size < 1 << 16:
             raise gdb.GdbError('xctx: xctx__gdb is not what this script knows')
         data = read(address, size)
         for index, name in enumerate(self.OFFSETS):
             setattr(self, name, struct.unpack_from('<I', data, 32 + 4 * index)[0])
-        self.states = data[108:116]
-        self.sp_name, self.pc_name = text(data[116:124]), text(data[124:132])
-        self.frame_size = struct.unpack_from('<I', data, 132)[0]
+        self.states = data[120:128]
+        self.sp_name, self.pc_name = text(data[128:136]), text(data[136:144])
+        self.frame_size = struct.unpack_from('<I', data, 144)[0]
         self.registers = {}
-        for at in range(140, size - 15, 16):
+        for at in range(152, size - 15, 16):
             name = text(data[at:at + 8])
             if not name:
                 break
@@ -86,10 +87,23 @@ class Fiber:
         self.resumer = word(layout.fiber_resumer)
         self.low, self.high = word(layout.fiber_low), word(layout.fiber_high)
         self.name_at = word(layout.fiber_name)
-        self.next_sharing = layout.fiber_next_sharing and word(layout.fiber_next_sharing)
-        self.parked = bool(layout.fiber_parked and word(layout.fiber_parked))
+        self.parked = False  # its bytes are not on its stack
+        self.resident = 0  # of its stack, if it takes turns there
+        if self.state == SHARED:
+            self.take_turn(word(layout.fiber_more))
         self.thread = None  # the one that it runs on, or waits on
         self.waits_for = None
+
+    def take_turn(self, more):
+        """Which of the other states that is."""
+        layout = self.layout
+        turns = word_at(self.high + layout.turns_state) & layout.state_mask
+        self.resident = word_at(self.high + layout.turns_resident)
+        if self.resident == self.address and layout.states[turns] == RUNNING:
+            self.state = RUNNING
+            return
+        self.state = SUSPENDED
+        self.parked = not more or read(more + layout.more_place, 1)[0] != layout.on_stack
 
     @property
     def name(self):
@@ -128,19 +142,9 @@ def slab_fibers(layout, slab):
             yield fiber
 
 
-def sharing(fiber):
-    """The fibers that share the stack of one."""
-    seen = {fiber.address}
-    at = fiber.next_sharing
-    while at and at not in seen:
-        seen.add(at)
-        other = Fiber(fiber.layout, at, read(at, fiber.layout.fiber_size))
-        yield other
-        at = other.next_sharing
-
-
 def find_fibers(layout):
-    """All fibers that somebody has a reference to, in the order of their slabs."""
+    """All fibers that somebody has a reference to, in the order of their slabs. Of shots of a continuation, those whose
+    turn it is on their stack: no other one can be found."""
     fibers = []
     page, left = layout.pages, PAGES_MOST
     while page and left:
@@ -154,7 +158,8 @@ def find_fibers(layout):
                 continue
             for fiber in slab_fibers(layout, begin):
                 fibers.append(fiber)
-                fibers.extend(sharing(fiber))
+                if fiber.resident not in (0, fiber.address):
+                    fibers.append(Fiber(layout, fiber.resident, read(fiber.resident, layout.fiber_size)))
         page = word_at(page + layout.page_next)
     return fibers
 

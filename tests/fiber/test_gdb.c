@@ -43,6 +43,13 @@ static NOINLINE void *go_deep(void *arg)
     return number(result);
 }
 
+static NOINLINE void *yield_always(void *arg)
+{
+    for (;;)
+        xctx_fiber_yield(arg);
+    return arg;
+}
+
 static NOINLINE void *end_at_once(void *arg)
 {
     return arg;
@@ -74,6 +81,8 @@ static void *other_thread(void *arg)
 static int scene(void)
 {
     pthread_t thread;
+    xctx_continuation *continuation;
+    xctx_fiber *shot;
 
     alarm(100);
     CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
@@ -84,6 +93,11 @@ static int scene(void)
     CHECK(xctx_fiber_resume(named(end_at_once, NULL, "ended"), NULL, NULL) == 0);
     named(go_deep, NULL, "not yet");
     xctx_fiber_unref(named(end_at_once, NULL, "released"));
+    xctx_fiber *origin = named(yield_always, NULL, "origin");
+    step(origin, NULL);
+    CHECK(xctx_fiber_capture(origin, &continuation) == 0);
+    CHECK(xctx_continuation_shot(continuation, &shot) == 0);
+    step(shot, NULL);
     xctx_fiber *inner = named(stop_here, NULL, "inner");
     xctx_fiber_resume(named(resume_other, inner, "outer"), NULL, NULL);
     return 0;
@@ -156,13 +170,17 @@ static void assert_in_order(const char *const strings[], size_t count)
 static void check_fibers(void)
 {
     ASSERT_IN_ORDER("suspended", "\"of a thread\" wait_deep", "suspended", "\"deep\" wait_deep", "done", "\"ended\"",
-                    "created", "\"not yet\" to begin in go_deep", "running    1", "\"inner\" stop_here", "waiting    1",
+                    "created", "\"not yet\" to begin in go_deep", "parked ", "\"origin\"", "suspended ",
+                    "\"origin\" yield_always", "running    1", "\"inner\" stop_here", "waiting    1",
                     "\"outer\" resume_other");
     assert_null(strstr(text, "released"));
     ASSERT_IN_ORDER(" \"deep\": suspended\n", "#1 ", " wait_deep (", "#2 ", " wait_deep (", "#3 ", " wait_deep (",
                     "#4 ", " wait_deep (", "#5 ", " go_deep (", "#6 ", "xctx__switch_entry", "\n\nFiber ");
     ASSERT_IN_ORDER("\"ended\": done\n", "it has nothing on its stack");
     ASSERT_IN_ORDER("\"not yet\": created\n", "to begin in go_deep");
+    /* A shot has its turn on the stack of the fiber that was captured. */
+    ASSERT_IN_ORDER("\"origin\": parked\n", "its stack is another one's now", "\"origin\": suspended\n", "#1 ",
+                    " yield_always (");
     /* The running one's callers are those of whoever resumed it. */
     ASSERT_IN_ORDER("\"inner\": running, thread 1\n", " stop_here (", " resume_other (", " scene (", " main (");
     ASSERT_IN_ORDER("\"outer\": waiting, thread 1\n", " resume_other (", " scene (", " main (");
