@@ -153,8 +153,8 @@ ANNOTATE void annotate_unwound(const xctx_fiber *fiber)
     const struct annotations *top = &xctx__fiber_top(fiber)->annotations;
 
     if (&__asan_unpoison_memory_region)
-        __asan_unpoison_memory_region(fiber->resumer_sp, (uintptr_t)top->resumer_low + top->resumer_size -
-                                                             (uintptr_t)fiber->resumer_sp);
+        __asan_unpoison_memory_region(fiber->resumer_sp,
+                                      (uintptr_t)top->resumer_low + top->resumer_size - (uintptr_t)fiber->resumer_sp);
 }
 
 /* On the fiber's own stack: before it is left, for good or not. */
