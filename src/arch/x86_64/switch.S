@@ -187,8 +187,8 @@
     movq %r9, SLOT_ROOT(%rax)
 1:  movq %r10, FIBER_OUTER(%rdi)
     movq SLOT_FIBER(%rax), %r9
+    movq %r9, FIBER_RESUMER(%rdi) /* first: signal handlers follow them */
     movq %rdi, SLOT_FIBER(%rax)
-    movq %r9, FIBER_RESUMER(%rdi)
     movq %rdx, FIBER_RET_OUT(%rdi)
     SAVE
     movq %rsp, %r8
@@ -235,8 +235,8 @@
     movq %r11, SLOT_CURRENT(%rax)
     movq %r9, SLOT_ROOT(%rax)
 4:  movq SLOT_FIBER(%rax), %r9
+    movq %r9, FIBER_RESUMER(%rdi) /* first: signal handlers follow them */
     movq %rdi, SLOT_FIBER(%rax)
-    movq %r9, FIBER_RESUMER(%rdi)
     movq %rdx, FIBER_RET_OUT(%rdi)
     .cfi_remember_state
     SAVE
