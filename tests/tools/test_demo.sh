@@ -141,8 +141,8 @@ is status 0 $?
 is named 1 "$(printf '%s\n' "$output" | grep -c 'r-1 .*a text of its own.* [0-9]*  *[0-9]*  *[0-9]*  *[0-9]*$')"
 end
 
-begin 'thread and files: within 80 columns'
-for section in thread files; do
+begin 'thread, fiber and files: within 80 columns'
+for section in thread fiber files; do
     demo -s $section README.md LICENSE
     is "status of $section" 0 "$status"
     is "long of $section" '' "$(printf '%s\n' "$output" | awk 'length($0) > 80')"
@@ -196,6 +196,25 @@ else
     is registers 2 "$(printf '%s\n' "$output" | grep -c '^Registers$')"
     end
 fi
+
+begin 'the fiber section: each run goes on where it was captured, and comes to its own outcome'
+demo -s fiber
+is status 0 "$status"
+is errors '' "$errors"
+has output '^  thread +\| xctx +\| worker +worker +\| xctx$' "$output"
+has output '^  stands in line +\| ([0-9]+) +\| \1 +\1 +\| \1$' "$output"
+has output '^  total so far +\| 4\.00 +\| 4\.00 +4\.00 +\| 4\.00$' "$output"
+has output '^  user +\| www-a +\| www-a +www-a +\| www-a$' "$output"
+has output '^  rounding +\| upward +\| upward +upward +\| upward$' "$output"
+has output '^  is told +\| +\| 9\.75 +12\.50 +\| 8\.00$' "$output"
+has output '^  comes to +\| +\| 131\.00 +164\.00 +\| 110\.00$' "$output"
+if printf '%s\n' "$output" | grep -q 'A snapshot'; then
+    line=$(printf '%s\n' "$output" | sed -n 's/^ *stands in line *| *\([0-9]*\).*/\1/p')
+    is line "$(sed -n '/ = ask(/=' tools/xctx/demo_fiber.c)" "$line"
+    has report "^    price_order at demo_fiber\\.c:$line\$" "$output"
+    has report '^      total +[=] 4$' "$output"
+fi
+end
 
 begin 'all of it on a terminal: within its columns'
 demo_on_terminal=$(python3 - "$xctx" <<'PY'

@@ -21,6 +21,7 @@ static const struct section *const sections[] = {
 #if XCTX_TOOL_INSPECT
     &section_stack,
 #endif
+    &section_fiber,
     &section_files,
 };
 enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };

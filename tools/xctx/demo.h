@@ -29,6 +29,7 @@ struct section {
 
 extern const struct section section_stack;
 extern const struct section section_thread;
+extern const struct section section_fiber;
 extern const struct section section_files;
 
 #endif
