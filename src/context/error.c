@@ -41,7 +41,7 @@ const char *xctx_strerror(int error)
     case EBADMSG:
         return "the file is damaged or cut off";
     case EBUSY:
-        return "the context, or the snapshot, is in use already";
+        return "the context, the snapshot or the fiber is in use already";
     case EFAULT:
         return "those bytes were not captured";
     case EFBIG:
@@ -57,7 +57,7 @@ const char *xctx_strerror(int error)
     case ENOSPC:
         return "a limit of the library, or of the system's storage, is reached";
     case EPERM:
-        return "the context is not the thread's current one";
+        return "the context is not the thread's current one, or the fiber must not be captured there";
     case ESRCH:
         return "there is no such thread";
     case ETIMEDOUT:
