@@ -579,6 +579,29 @@ xctx_context *xctx_current(void)
     return slot->current;
 }
 
+void xctx__run_begin(struct run *run, xctx_context *context)
+{
+    const struct slot *slot = &xctx__slot;
+
+    *run = (struct run){.context = context, .outer = xctx_current()};
+    if (XCTX__UNLIKELY(slot->fiber != NULL) && run->outer) {
+        if (run->outer->serial == 0)
+            run->outer->serial = xctx__record_serial(slot->record);
+        run->serial = run->outer->serial;
+    }
+}
+
+/* What was current before the run, or its copy. If it is not entered any more: what no context is. */
+static xctx_context *outer_of(const struct slot *slot, struct run *run)
+{
+    if (run->serial == 0)
+        return run->outer;
+    for (xctx_context *context = slot->current; context; context = context->previous)
+        if (context->serial == run->serial)
+            return context;
+    return (xctx_context *)(void *)run;
+}
+
 void xctx__run_end(void *started)
 {
     struct slot *slot = &xctx__slot;
@@ -587,7 +610,7 @@ void xctx__run_end(void *started)
     struct run *run = started;
     if (XCTX__UNLIKELY(slot->fiber != NULL)) {
         run->context = xctx__fiber_own_context(slot, run->context);
-        run->outer = xctx__fiber_own_context(slot, run->outer);
+        run->outer = outer_of(slot, run);
     }
     /* The function may have left the context itself, and even the one around it: then nothing around it is touched. */
     while (slot->current && slot->current != run->outer &&
@@ -600,7 +623,8 @@ int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_r
 {
     if (!fn)
         return -EINVAL;
-    struct run run = {.context = context, .outer = xctx_current()};
+    struct run run;
+    xctx__run_begin(&run, context);
     int error = xctx_enter(context);
     if (error)
         return error;

@@ -186,7 +186,12 @@ static inline bool xctx__is_entered_here(const struct slot *slot, const xctx_con
 struct run {
     xctx_context *context;
     xctx_context *outer;
+    uint64_t
+        serial; /* of `outer`, on a fiber: what a copy of the fiber has in its place has the same. 0: it is `outer` */
 };
+
+/* Notes what is current before a run. */
+void xctx__run_begin(struct run *run, xctx_context *context);
 
 /* Makes what was current before the run current again, whatever the function has entered or left. */
 void xctx__run_end(void *started);

@@ -63,7 +63,8 @@ int xctx_bound_run(xctx_bound *bound, void **ret_result)
                                 : NULL;
     if (!context)
         context = xctx_copy(bound->context);
-    struct run run = {.context = context, .outer = xctx_current()};
+    struct run run;
+    xctx__run_begin(&run, context);
     int error = context ? xctx_enter(context) : -ENOMEM;
     xctx_unref(context); /* alive until it is left */
     if (error)
