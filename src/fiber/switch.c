@@ -61,6 +61,12 @@ static struct exceptions *find_exceptions(void)
     return get ? get() : &no_exceptions;
 }
 
+static void know_exceptions(struct slot *slot)
+{
+    if (slot->exceptions == &xctx__exceptions_unknown)
+        slot->exceptions = find_exceptions();
+}
+
 static bool any(const struct exceptions *exceptions)
 {
     return exceptions->caught || exceptions->uncaught;
@@ -111,8 +117,7 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
     struct record *record = xctx__record_get(slot);
     if (!record)
         return -ENOMEM;
-    if (slot->exceptions == &xctx__exceptions_unknown)
-        slot->exceptions = find_exceptions();
+    know_exceptions(slot);
     int error = xctx__fiber_take(fiber, record, &last);
     if (error)
         return error;
@@ -147,6 +152,8 @@ int xctx__turn_resume(xctx_fiber *fiber)
 int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
 {
     struct slot *slot = &xctx__slot;
+    /* A thread's first resume may come here, if a thread before it had the record, which keeps the fiber. */
+    know_exceptions(slot);
     int error = xctx__fiber_contexts_in(slot, fiber, slot->record);
 
     HAVE_FRAME_POINTER;
