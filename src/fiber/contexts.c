@@ -86,6 +86,24 @@ static void set_applied(xctx_context *context, struct record *me, bool applied)
     xctx__claim_unlock_entered(context, me);
 }
 
+/* Others that give up references change other bits of an entered context. */
+static bool is_applied(xctx_context *context, struct record *me)
+{
+    bool applied = false;
+
+    xctx__window_open(me, context);
+    bool held = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(me, CLAIM_HELD);
+    if (held)
+        applied = context->bits & CONTEXT_APPLIED;
+    xctx__window_close(me);
+    if (held)
+        return applied;
+    xctx__claim_lock(context, me);
+    applied = context->bits & CONTEXT_APPLIED;
+    xctx__claim_unlock_entered(context, me);
+    return applied;
+}
+
 /* The fiber's contexts become current from the first one up, so that operations find the one that they are for. */
 static void apply(struct slot *slot, xctx_fiber *fiber, xctx_context *below)
 {
@@ -154,7 +172,7 @@ static bool has_own(const struct slot *slot, const xctx_fiber *fiber)
 static void undo(struct slot *slot, xctx_context *top, const xctx_context *below)
 {
     for (xctx_context *context = top; context && context != below; context = context->previous) {
-        if (!(context->bits & CONTEXT_APPLIED))
+        if (!is_applied(context, slot->record))
             continue;
         make_current(slot, context);
         set_applied(context, slot->record, false);
@@ -222,13 +240,13 @@ static bool keep_whole(struct slot *slot, xctx_fiber *fiber, xctx_context *conte
     struct record *record = slot->record;
     bool whole = false;
 
-    if (!xctx__has_turns(fiber) || !context || context->previous || context->lets || context->owed ||
-        context->bits & CONTEXT_APPLIED || slot->pin == context ||
+    if (!xctx__has_turns(fiber) || !context || context->previous || context->lets || slot->pin == context ||
         atomic_load_explicit(&context->more, memory_order_relaxed) || !xctx__shot_is_whole(fiber, context))
         return false;
     xctx__window_open(record, context);
     whole = atomic_load_explicit(&context->claim, memory_order_relaxed) == xctx__claim(record, CLAIM_HELD) &&
-            atomic_load_explicit(&context->refs, memory_order_acquire) == 1;
+            atomic_load_explicit(&context->refs, memory_order_acquire) == 1 && context->owed == 0 &&
+            !(context->bits & CONTEXT_APPLIED);
     xctx__window_close(record);
     if (whole) {
         fiber->top = context;
@@ -245,7 +263,7 @@ static void leave_all(struct slot *slot)
     for (int i = 0; i < ROUNDS && slot->current; i++) {
         while (slot->current->previous && xctx_exit(slot->current) == 0)
             ;
-        if (!(slot->current->bits & CONTEXT_APPLIED))
+        if (!is_applied(slot->current, slot->record))
             break;
         undo(slot, slot->current, NULL);
     }

@@ -129,7 +129,7 @@ static int copy_levels(struct slot *slot, xctx_continuation *continuation, const
         level->lets = context->lets;
         level->snapshot = xctx_snapshot_ref(xctx__carried(context));
         level->original = original_of(fiber, context);
-        level->leavable = !(context->bits & CONTEXT_FIRST) && begun;
+        level->leavable = begun && (context->previous || fiber->bits & FIBER_SHARES);
         if (level->leavable)
             xctx_ref(level->original);
     }
@@ -467,6 +467,9 @@ bool xctx__shot_keep(struct slot *slot, xctx_fiber *fiber)
 {
     xctx_continuation *of = fiber->more->of;
 
+    /* It may be the stack's resident although it did not run, if resuming it has failed. */
+    if (fiber->bits & FIBER_FRESH && atomic_load_explicit(&fiber->more->place, memory_order_acquire) != FIBER_IN_COPY)
+        return false;
     /* The last reference is not the spare's. Acquire: see what others did who gave theirs back. */
     if (atomic_load_explicit(&of->refs, memory_order_acquire) == 1)
         return false;
