@@ -72,11 +72,12 @@ static bool waits_for(struct turns *turns, const struct record *me)
     while (turns) {
         uintptr_t state = atomic_load_explicit(&turns->state, memory_order_relaxed);
         const struct record *holder = xctx__fiber_record(state);
-        if (xctx__fiber_tag(state) != FIBER_TAG_RUNNING)
+        if (!is_held(state))
             return false;
         if (holder == me)
             return true;
-        turns = holder->waits_for;
+        /* One that has just got what it waited for did not say so yet. */
+        turns = holder->waits_for == turns ? NULL : holder->waits_for;
     }
     return false;
 }
