@@ -13,7 +13,9 @@
  * They take turns: when one is resumed, what another one has there is copied away, and its own is copied in. While one
  * runs, another thread that resumes a second one waits until the first yields or ends. Resuming one from within another
  * is -EDEADLK, as it would wait for itself, and so is a circle of threads that wait for each other in this way.
- * Pointers to a local variable, held somewhere else, see the variable of whichever shot is there.
+ * Pointers to a local variable, held somewhere else, see the variable of whichever shot is there. One that an exception
+ * has ended keeps its turn until its thread gives a fiber back, makes or captures one, or resumes another of that
+ * stack.
  *
  * What is copied: registers, floating-point control, the stack's bytes, the contexts that the fiber had entered (as
  * xctx_copy() does, but values that copies do not get are kept), what XCTX_LET and tokens on the stack put back. What
@@ -156,7 +158,8 @@ XCTX_API xctx_arena *xctx_arena_destroy(xctx_arena *arena);
  *
  * Each index is one shot, which @p fn resumes in a child of this process: it gives back how that went, and leaves more
  * than that in an arena. Nothing else that the children do is seen here. A child is a copy of the calling thread alone,
- * where only what fork() allows can be done if there were other threads, and ends by _exit().
+ * where only what fork() allows can be done if there were other threads, and ends by _exit(). What these threads ran of
+ * the fibers that share the stack has ended there, the others have not.
  *
  * @param continuation  what to make shots of.
  * @param count         how many shots.

@@ -159,8 +159,10 @@ static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
     if (tag == FIBER_TAG_SHARED) {
         /* Not as one of many threads without a record, who would all keep the turns in the name of nobody. */
         struct record *record = xctx__record_borrow(slot);
-        xctx__turns_forget(fiber, record);
+        bool known = xctx__turns_forget(fiber, record);
         xctx__record_give_back(record);
+        if (!known)
+            return; /* neither are its contexts */
         begun = more->last != NULL;
     } else if (more) {
         xctx__fiber_hooks_drop(more->hooks, (uintptr_t)fiber->sp, fiber->sp);

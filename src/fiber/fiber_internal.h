@@ -32,10 +32,11 @@
  * Turns. Fibers that share a stack run one at a time; struct turns says which. Its `state` is a lock, with the states
  * FREE and KEPT of a fiber, taken and revoked in the same way; who has it makes it RUNNING, to run a fiber on the
  * stack, or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn (turns.c). A
- * fiber yields by storing into `*turn`: for other fibers that is `state`, for these it is that of their turns.
+ * fiber yields by storing into `*turn`: for other fibers that is `state`, for these it is that of their turns. In the
+ * child of fork() a lock of a thread that did not come along is taken from it; what that one ran is DONE then.
  *
  * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
- * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread.
+ * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread. models/fiber.pml checks all of that.
  *
  * All but `state` and `refs` belongs to whoever runs the fiber, or takes the last reference away.
  *
@@ -219,13 +220,13 @@ void xctx__turn_clear(xctx_fiber *fiber);
 void xctx__turn_give_up(xctx_fiber *fiber, struct record *me);
 
 /* Locks a stack's turns for a moment, whether or not it is the running thread that has them: `*ret_ours`. Waits. 0, or
-   -EDEADLK, -EBUSY as resuming would. */
+   -EDEADLK as resuming would. */
 int xctx__turns_lock(struct turns *turns, struct record *me, bool *ret_ours);
 void xctx__turns_unlock(struct turns *turns, struct record *me, bool ours);
 
 /* Takes a suspended fiber that nobody refers to out of its stack's turns, and drops what its hooks hold. Does not wait
-   for other fibers to yield. */
-void xctx__turns_forget(xctx_fiber *fiber, struct record *me);
+   for other fibers to yield. False: a thread ran it that did not come along through fork(). */
+bool xctx__turns_forget(xctx_fiber *fiber, struct record *me);
 
 /* One user of a stack less, which may be the last. */
 void xctx__turns_unref(struct turns *turns, struct record *me);

@@ -36,6 +36,29 @@ static bool is_held(uintptr_t state)
     return xctx__fiber_tag(state) == FIBER_TAG_RUNNING || xctx__fiber_tag(state) == FIBER_TAG_LOCKED;
 }
 
+static enum fiber_place place_of(const xctx_fiber *fiber)
+{
+    /* Acquire: partner is park(). */
+    return (enum fiber_place)atomic_load_explicit(&fiber->more->place, memory_order_acquire);
+}
+
+/* Takes the lock from a thread that did not come along through fork(). What that one ran has ended here; if it had
+   locked in order to copy, what is not on the stack any more, or not yet, is where it says. */
+static bool take_over(struct turns *turns, uintptr_t state, uintptr_t mine)
+{
+    bool ran = xctx__fiber_tag(state) == FIBER_TAG_RUNNING;
+
+    if (!atomic_compare_exchange_strong_explicit(&turns->state, &state, mine, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return false;
+    xctx_fiber *resident = atomic_load_explicit(&turns->resident, memory_order_relaxed);
+    if (resident && ran)
+        atomic_store_explicit(&resident->state, FIBER_TAG_DONE, memory_order_relaxed);
+    if (resident && (ran || place_of(resident) != FIBER_ON_STACK))
+        atomic_store_explicit(&turns->resident, NULL, memory_order_relaxed);
+    return true;
+}
+
 /* Takes the lock, unless somebody has it. `ret_state`: what it was. */
 static bool try_lock(struct turns *turns, struct record *me, uintptr_t *ret_state)
 {
@@ -49,8 +72,13 @@ static bool try_lock(struct turns *turns, struct record *me, uintptr_t *ret_stat
         uintptr_t state = atomic_load_explicit(&turns->state, memory_order_acquire);
         unsigned tag = xctx__fiber_tag(state);
         *ret_state = state;
-        if (is_held(state))
-            return false;
+        if (is_held(state)) {
+            if (!atomic_load_explicit(&xctx__fiber_record(state)->gone, memory_order_relaxed))
+                return false;
+            if (take_over(turns, state, mine))
+                return true;
+            continue;
+        }
         if (tag == FIBER_TAG_KEPT && xctx__fiber_record(state) != me) {
             if (xctx__fiber_revoke(&turns->state, state, mine)) {
                 if (turns->revoked < FIBER_REVOKED_MOST)
@@ -118,15 +146,12 @@ static int lock(struct turns *turns, struct record *me, uintptr_t *ret_state)
     int error = 0;
 
     while (!try_lock(turns, me, ret_state)) {
-        const struct record *holder = xctx__fiber_record(*ret_state);
-        if (holder == me)
+        if (xctx__fiber_record(*ret_state) == me) {
             error = -EDEADLK;
-        else if (atomic_load_explicit(&holder->gone, memory_order_relaxed))
-            error = -EBUSY;
-        else if (tries >= LOOK && is_deadlock(turns, me))
-            return -EDEADLK;
-        if (error)
             break;
+        }
+        if (tries >= LOOK && is_deadlock(turns, me))
+            return -EDEADLK;
         xctx__claim_wait(&tries);
     }
     if (tries > LOOK)
@@ -158,12 +183,6 @@ void xctx__turns_unlock(struct turns *turns, struct record *me, bool ours)
 }
 
 /* ---- the stack ---- */
-
-static enum fiber_place place_of(const xctx_fiber *fiber)
-{
-    /* Acquire: partner is park(). */
-    return (enum fiber_place)atomic_load_explicit(&fiber->more->place, memory_order_acquire);
-}
 
 static size_t size_of(const xctx_fiber *fiber)
 {
@@ -278,7 +297,7 @@ void xctx__turn_give_up(xctx_fiber *fiber, struct record *me)
     unlock(xctx__turns(fiber), me);
 }
 
-void xctx__turns_forget(xctx_fiber *fiber, struct record *me)
+bool xctx__turns_forget(xctx_fiber *fiber, struct record *me)
 {
     struct turns *turns = xctx__turns(fiber);
     bool locked = false;
@@ -288,15 +307,17 @@ void xctx__turns_forget(xctx_fiber *fiber, struct record *me)
     /* While somebody else runs, this fiber is not there, or is being parked just now. */
     while (place_of(fiber) == FIBER_ON_STACK && !(locked = try_lock(turns, me, &state)) &&
            xctx__fiber_record(state) != me) {
-        if (atomic_load_explicit(&xctx__fiber_record(state)->gone, memory_order_relaxed))
-            return;
         xctx__claim_wait(&tries);
     }
-    xctx__fiber_hooks_drop(fiber->more->hooks, (uintptr_t)fiber->sp, xctx__fiber_bytes(fiber));
-    if (place_of(fiber) == FIBER_ON_STACK)
-        xctx__turn_clear(fiber);
+    bool lost = xctx__fiber_tag(atomic_load_explicit(&fiber->state, memory_order_relaxed)) == FIBER_TAG_DONE;
+    if (!lost) {
+        xctx__fiber_hooks_drop(fiber->more->hooks, (uintptr_t)fiber->sp, xctx__fiber_bytes(fiber));
+        if (place_of(fiber) == FIBER_ON_STACK)
+            xctx__turn_clear(fiber);
+    }
     if (locked)
         unlock(turns, me);
+    return !lost;
 }
 
 void xctx__turns_unref(struct turns *turns, struct record *me)
