@@ -40,6 +40,7 @@ xctx_arena *xctx_arena_create(size_t size)
 
     if (size > SIZE_MAX / 2)
         return NULL;
+    size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1); /* so that one allocation can have all of it */
     xctx_arena *arena = map_shared(header + size);
     if (!arena)
         return NULL;
