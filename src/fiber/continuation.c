@@ -179,7 +179,8 @@ static void enter_contexts(const xctx_continuation *continuation, xctx_context *
     for (xctx_context *context = top; context; context = context->previous, level++) {
         bool first = !context->previous && !(continuation->bits & FIBER_SHARES);
         context->lets = level->lets;
-        context->bits |= first ? CONTEXT_FIRST : CONTEXT_LAST;
+        /* Not CONTEXT_KEEP, as a new one has, which would keep the claim without asking whether claims may be kept. */
+        context->bits = first ? CONTEXT_FIRST : CONTEXT_LAST;
         if (!first)
             atomic_store_explicit(&context->refs, 0, memory_order_relaxed);
         atomic_store_explicit(&context->used, 1, memory_order_relaxed);
