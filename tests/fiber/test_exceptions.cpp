@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // C++ exceptions in fibers: caught there, handled while others run, and not caught.
+#include <cxxabi.h>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -84,6 +85,54 @@ TEST(handler_resumes_a_fiber_that_throws)
     step(fiber, nullptr);
     step(fiber, nullptr);
     assert_int_equal(as_number(last_step(fiber, nullptr)), 'o');
+}
+
+// A thread that gets what is left of another one resumes the fibers of that in the quickest way from the beginning,
+// when it does not know its exceptions yet.
+static void *return_argument(void *argument)
+{
+    return argument;
+}
+
+static void *resume_another_if_asked(void *argument)
+{
+    for (;;)
+        if (xctx_fiber_yield(nullptr))
+            last_step(make_with(return_argument, argument, XCTX_FIBER_CONTEXT_NONE), nullptr);
+    return argument;
+}
+
+static void *resume_some_times(void *argument)
+{
+    for (int i = 0; i < 4; i++)
+        step(static_cast<xctx_fiber *>(argument), nullptr);
+    return nullptr;
+}
+
+// The first word of what the C++ library has of a thread: the exception that it handles.
+static bool handles_any()
+{
+    return *reinterpret_cast<void **>(abi::__cxa_get_globals()) != nullptr;
+}
+
+static void *resume_first_of_all(void *argument)
+{
+    xctx_unref(xctx_new());
+    step(static_cast<xctx_fiber *>(argument), number(1));
+    CHECK(!handles_any());
+    return nullptr;
+}
+
+TEST(thread_that_inherits_a_fiber_has_no_exceptions)
+{
+    xctx_fiber *fiber = make(resume_another_if_asked, nullptr);
+
+    for (void *(*fn)(void *) : {resume_some_times, resume_first_of_all}) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, nullptr, fn, fiber), 0);
+        assert_int_equal(pthread_join(thread, nullptr), 0);
+    }
+    xctx_fiber_unref(fiber);
 }
 
 XCTX_VAR_DEFINE(exception_var);
