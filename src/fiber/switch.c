@@ -134,13 +134,13 @@ int xctx__turn_resume(xctx_fiber *fiber)
     struct slot *slot = &xctx__slot;
     struct record *last;
 
-    /* Whether it did not begin, and whether sanitizers are there, does not change behind our back. */
-    if (slot->exceptions == &xctx__exceptions_unknown || fiber->bits & FIBER_SLOWLY || !fiber->more->last)
+    if (slot->exceptions == &xctx__exceptions_unknown || annotate_switches())
         return 1;
     int error = xctx__turn_take(fiber, slot->record, &last);
     if (error)
         return error;
-    if (!xctx__fiber_contexts_are_simple(fiber)) {
+    /* Only now nobody else changes it. */
+    if (!last || !xctx__fiber_contexts_are_simple(fiber)) {
         xctx__fiber_untake(fiber, slot->record, last);
         return 1;
     }
