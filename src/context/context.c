@@ -619,6 +619,18 @@ void xctx__run_end(void *started)
             return;
 }
 
+static void end_run(struct run **run)
+{
+    xctx__run_end(*run);
+}
+
+void *xctx__run_on_fiber(struct run *run, void *(*fn)(void *), void *arg)
+{
+    __attribute__((cleanup(end_run), unused)) struct run *running = run;
+
+    return fn(arg);
+}
+
 int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_result)
 {
     if (!fn)
@@ -629,10 +641,14 @@ int xctx_run(xctx_context *context, void *(*fn)(void *), void *arg, void **ret_r
     if (error)
         return error;
     void *result;
-    /* Also done when an exception or the end of the thread comes through here. */
-    pthread_cleanup_push(xctx__run_end, &run);
-    result = fn(arg);
-    pthread_cleanup_pop(1);
+    if (XCTX__UNLIKELY(xctx__slot.fiber != NULL)) {
+        result = xctx__run_on_fiber(&run, fn, arg);
+    } else {
+        /* Also done when an exception or the end of the thread comes through here. */
+        pthread_cleanup_push(xctx__run_end, &run);
+        result = fn(arg);
+        pthread_cleanup_pop(1);
+    }
     if (ret_result)
         *ret_result = result;
     return 0;

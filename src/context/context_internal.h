@@ -193,6 +193,10 @@ struct run {
 /* Notes what is current before a run. */
 void xctx__run_begin(struct run *run, xctx_context *context);
 
+/* Calls a function in a run on a fiber, and ends the run. Not by pthread_cleanup_push(), which in a libc that does not
+   unwind is a list of the thread's: it would lead to the fiber's stack after that has yielded. */
+void *xctx__run_on_fiber(struct run *run, void *(*fn)(void *), void *arg);
+
 /* Makes what was current before the run current again, whatever the function has entered or left. */
 void xctx__run_end(void *started);
 

@@ -70,10 +70,14 @@ int xctx_bound_run(xctx_bound *bound, void **ret_result)
     if (error)
         return error;
     void *result;
-    /* Also done when an exception or the end of the thread comes through here. */
-    pthread_cleanup_push(xctx__run_end, &run);
-    result = bound->fn(bound->arg);
-    pthread_cleanup_pop(1);
+    if (XCTX__UNLIKELY(xctx__slot.fiber != NULL)) {
+        result = xctx__run_on_fiber(&run, bound->fn, bound->arg);
+    } else {
+        /* Also done when an exception or the end of the thread comes through here. */
+        pthread_cleanup_push(xctx__run_end, &run);
+        result = bound->fn(bound->arg);
+        pthread_cleanup_pop(1);
+    }
     if (ret_result)
         *ret_result = result;
     return 0;
