@@ -65,9 +65,16 @@ void xctx__fiber_contexts_claim(xctx_fiber *fiber, struct record *me, const stru
     }
 }
 
+/* Whether assembly can put a fiber's contexts in and out: it looks at the uppermost one alone, whereas a lower one may get
+   a pin while the fiber runs, and one that lies above the resumer's is to be linked to that. */
+static bool is_for_assembly(const xctx_fiber *fiber)
+{
+    return !(fiber->bits & FIBER_SHARES) && !fiber->top->previous;
+}
+
 bool xctx__fiber_contexts_are_simple(const xctx_fiber *fiber)
 {
-    return fiber->bits & FIBER_SHARES ? !fiber->top : fiber->top && !fiber->top->previous;
+    return fiber->top ? is_for_assembly(fiber) : fiber->bits & FIBER_SHARES;
 }
 
 static int reserve(xctx_context *context, struct record *me)
@@ -154,7 +161,7 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
         else
             make_current(slot, fiber->top);
     }
-    if (fiber->top && fiber->bits & FIBER_SHARES)
+    if (fiber->top && !is_for_assembly(fiber))
         fiber->rest = 0;
     if (atomic_load_explicit(&xctx__watchers, memory_order_relaxed))
         xctx__watch_notify(slot);
@@ -206,7 +213,7 @@ bool xctx__fiber_contexts_out(struct slot *slot, xctx_fiber *fiber)
     if (atomic_load_explicit(&xctx__watchers, memory_order_relaxed))
         xctx__watch_notify(slot);
     fiber->bits &= (uint8_t)~FIBER_LEAVING;
-    return simple && top && !below;
+    return simple && top && is_for_assembly(fiber);
 }
 
 /* ---- end ---- */

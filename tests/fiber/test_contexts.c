@@ -386,6 +386,90 @@ TEST(operations_of_all_contexts_of_a_fiber_are_called_in_order)
     xctx_unref(context);
 }
 
+/* Its first context is copied while another one is left for that, and is entered again before it yields. */
+static void *copy_below_and_yield(void *argument)
+{
+    xctx_context *above = argument;
+    xctx_context *copies[3];
+    void *value = NULL;
+    struct counted *values[2] = {counted_new(1), counted_new(2)};
+
+    set(&counted, values[0]);
+    CHECK(xctx_enter(above) == 0);
+    for (int i = 0; i < 4; i++)
+        xctx_fiber_yield(NULL);
+    CHECK(xctx_exit(above) == 0);
+    for (int i = 0; i < 3; i++)
+        copies[i] = xctx_copy_current();
+    CHECK(xctx_enter(above) == 0);
+    xctx_fiber_yield(NULL);
+    CHECK(xctx_exit(above) == 0);
+    set(&counted, values[1]);
+    counted_drop(values[0]);
+    for (int i = 0; i < 3; i++) {
+        CHECK(xctx_lookup(copies[i], &counted, &value) == 1 && counted_number(value) == 1);
+        xctx_unref(copies[i]);
+    }
+    counted_drop(values[1]);
+    xctx_unref(above);
+    return NULL;
+}
+
+static void *end_it(void *fiber)
+{
+    last_step(fiber, NULL);
+    return NULL;
+}
+
+TEST(copies_of_a_lower_context_are_counted_wherever_the_fiber_goes_on)
+{
+    xctx_fiber *fiber = make(copy_below_and_yield, xctx_new());
+
+    for (int i = 0; i < 5; i++)
+        step(fiber, NULL);
+    on_thread(end_it, fiber);
+    for (int i = 0; i < 3; i++)
+        xctx_unref(xctx_copy_current());
+}
+
+static void *enter_late(void *argument)
+{
+    xctx_context *context = argument;
+
+    for (int i = 0; i < 3; i++)
+        xctx_fiber_yield(NULL);
+    CHECK(xctx_enter(context) == 0);
+    xctx_fiber_yield(NULL);
+    CHECK(xctx_var_get(&plain) == NULL);
+    CHECK(xctx_exit(context) == 0);
+    CHECK(xctx_var_get(&plain) == number(8));
+    xctx_fiber_yield(NULL);
+    return NULL;
+}
+
+static void *resume_without_context_at_first(void *argument)
+{
+    xctx_fiber *fiber = make_with(enter_late, argument, XCTX_FIBER_CONTEXT_SHARE);
+
+    for (int i = 0; i < 4; i++) {
+        CHECK(!xctx_current());
+        step(fiber, NULL);
+    }
+    set(&plain, number(8));
+    step(fiber, NULL);
+    CHECK(xctx_var_get(&plain) == number(8));
+    last_step(fiber, NULL);
+    return NULL;
+}
+
+TEST(fiber_that_shares_is_above_a_context_that_the_thread_got_meanwhile)
+{
+    xctx_context *context = xctx_new();
+
+    on_thread(resume_without_context_at_first, context);
+    xctx_unref(context);
+}
+
 /* ---- watchers ---- */
 
 static xctx_context *watched[16];
