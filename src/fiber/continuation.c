@@ -618,7 +618,7 @@ xctx_continuation *xctx_continuation_unref(xctx_continuation *continuation)
     if (continuation->kept)
         xctx__kept_free(continuation->kept);
     drop_levels(slot, continuation, continuation->level_count);
-    xctx__turns_unref(continuation->turns, slot->record);
+    xctx__turns_unref(continuation->turns, slot);
     deallocate(slot->record, continuation);
     return NULL;
 }

@@ -187,7 +187,7 @@ static void release(struct slot *slot, xctx_fiber *fiber)
         xctx__shot_free(fiber, slot->record);
         xctx_continuation_unref(of);
     } else if (xctx__has_turns(fiber)) {
-        xctx__turns_unref(xctx__turns(fiber), slot->record);
+        xctx__turns_unref(xctx__turns(fiber), slot);
     } else {
         xctx__fiber_end_more(fiber);
         xctx__stacks_put(slot->record, fiber);

@@ -147,7 +147,7 @@ struct turns {
     struct xctx_fiber *_Atomic resident; /* whose bytes are on the stack; NULL: nobody's. Changes under the lock */
     struct xctx_fiber *unit;             /* the fiber that the stack was taken with */
     uint32_t users;                      /* that fiber, and each continuation; under the lock */
-    _Atomic uint32_t gone;               /* how many of them are no more, and did not get the lock */
+    _Atomic uint32_t gone;               /* how many of those are no more, and did not get the lock */
     uint32_t revoked;
 };
 
@@ -229,7 +229,7 @@ void xctx__turns_unlock(struct turns *turns, struct record *me, bool ours);
 bool xctx__turns_forget(xctx_fiber *fiber, struct record *me);
 
 /* One user of a stack less, which may be the last. */
-void xctx__turns_unref(struct turns *turns, struct record *me);
+void xctx__turns_unref(struct turns *turns, struct slot *slot);
 
 void xctx__turns_before_fork(void);
 void xctx__turns_after_fork(void);

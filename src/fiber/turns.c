@@ -21,6 +21,10 @@
 
 /* ---- the lock ---- */
 
+/* States of turns alone. LEAVING: locked by whoever gives up its use of the stack, and looks whether others did so
+   meanwhile. ENDED: nobody uses the stack any more. */
+enum { LEAVING = FIBER_TAG_DONE, ENDED = FIBER_TAG_CREATED };
+
 static bool take_kept(struct turns *turns, struct record *me)
 {
     xctx__window_open(me, (xctx_context *)(void *)turns);
@@ -33,7 +37,9 @@ static bool take_kept(struct turns *turns, struct record *me)
 
 static bool is_held(uintptr_t state)
 {
-    return xctx__fiber_tag(state) == FIBER_TAG_RUNNING || xctx__fiber_tag(state) == FIBER_TAG_LOCKED;
+    unsigned tag = xctx__fiber_tag(state);
+
+    return tag == FIBER_TAG_RUNNING || tag == FIBER_TAG_LOCKED || tag == LEAVING || tag == ENDED;
 }
 
 static enum fiber_place place_of(const xctx_fiber *fiber)
@@ -92,7 +98,10 @@ static bool try_lock(struct turns *turns, struct record *me, uintptr_t *ret_stat
     }
 }
 
+enum { LOOK = 64 }; /* pauses that are so short that a circle need not be looked for */
+
 static pthread_mutex_t waiting = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t users = PTHREAD_MUTEX_INITIALIZER;
 
 /* Whether whoever has the turns waits, over however many threads, for `me`. Under the lock. */
 static bool waits_for(struct turns *turns, const struct record *me)
@@ -131,17 +140,18 @@ static void end_waiting(struct record *me)
 void xctx__turns_before_fork(void)
 {
     pthread_mutex_lock(&waiting);
+    pthread_mutex_lock(&users);
 }
 
 void xctx__turns_after_fork(void)
 {
+    pthread_mutex_unlock(&users);
     pthread_mutex_unlock(&waiting);
 }
 
 /* Locks, waiting for others. -EDEADLK also if the running thread itself has the turns. */
 static int lock(struct turns *turns, struct record *me, uintptr_t *ret_state)
 {
-    enum { LOOK = 64 }; /* pauses that are so short that a circle need not be looked for */
     unsigned tries = 0;
     int error = 0;
 
@@ -320,26 +330,78 @@ bool xctx__turns_forget(xctx_fiber *fiber, struct record *me)
     return !lost;
 }
 
-void xctx__turns_unref(struct turns *turns, struct record *me)
+/* Gives a use of the stack up that somebody else has locked. Whether it was the last one. Under the lock of `users`, so
+   that whoever is the last one meanwhile waits for us before it gives the stack away. */
+static __attribute__((noinline)) bool drop_user_of_others(struct turns *turns, struct record *me)
+{
+    unsigned tries = 0;
+    uintptr_t state;
+    bool locked;
+
+    atomic_fetch_add_explicit(&turns->gone, 1, memory_order_seq_cst);
+    /* Partner: whoever is LEAVING, and looks at `gone` after it has said so. */
+    if (xctx__bias)
+        xctx__barrier_others();
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    while (!(locked = try_lock(turns, me, &state)) && xctx__fiber_tag(state) == LEAVING)
+        xctx__claim_wait(&tries);
+    if (!locked)
+        return false; /* a user of the stack has it, and will look when it is one no more; or the last one has looked */
+    bool last = turns->users == atomic_load_explicit(&turns->gone, memory_order_relaxed);
+    unlock(turns, me);
+    return last;
+}
+
+/* Whether it was the last one. */
+static inline bool drop_user(struct turns *turns, struct record *me)
+{
+    unsigned tries = 0;
+    uintptr_t state;
+    bool locked;
+
+    /* Turns that nobody runs in are mostly locked for a few instructions. */
+    while (!(locked = try_lock(turns, me, &state)) && xctx__fiber_record(state) != me &&
+           xctx__fiber_tag(state) != FIBER_TAG_RUNNING && tries < LOOK)
+        xctx__claim_wait(&tries);
+    if (!locked && xctx__fiber_record(state) == me) {
+        turns->users--; /* not the last: what has the turns is one */
+        return false;
+    }
+    if (!locked) {
+        pthread_mutex_lock(&users);
+        bool last = drop_user_of_others(turns, me);
+        pthread_mutex_unlock(&users);
+        return last;
+    }
+    atomic_store_explicit(&turns->state, xctx__fiber_state(me, LEAVING), memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (!xctx__bias)
+        atomic_thread_fence(memory_order_seq_cst);
+    uint32_t gone = atomic_load_explicit(&turns->gone, memory_order_acquire);
+    if (--turns->users != gone) {
+        unlock(turns, me);
+        return false;
+    }
+    if (gone > 0) {
+        atomic_store_explicit(&turns->state, xctx__fiber_state(me, ENDED), memory_order_release);
+        pthread_mutex_lock(&users);
+        pthread_mutex_unlock(&users);
+    }
+    return true;
+}
+
+void xctx__turns_unref(struct turns *turns, struct slot *slot)
 {
     xctx_fiber *unit = turns->unit;
-    uintptr_t state;
-    bool locked = try_lock(turns, me, &state);
+    /* Threads without a record would have locked the turns all in the same name. */
+    struct record *me = XCTX__LIKELY(xctx__has_record(slot)) ? slot->record : xctx__record_borrow(slot);
+    bool last = drop_user(turns, me);
 
-    if (locked || (is_held(state) && xctx__fiber_record(state) == me)) {
-        turns->users--;
-    } else {
-        /* Whoever has the lock is a user, too, and looks at this when it is one no more; or we find that it was. */
-        atomic_fetch_add_explicit(&turns->gone, 1, memory_order_seq_cst);
-        locked = try_lock(turns, me, &state);
-        if (!locked)
-            return;
-    }
-    bool last = turns->users == atomic_load_explicit(&turns->gone, memory_order_acquire);
-    if (locked)
-        unlock(turns, me);
+    if (XCTX__UNLIKELY(me != slot->record))
+        xctx__record_give_back(me);
     if (!last)
         return;
     xctx__fiber_end_more(unit);
-    xctx__stacks_put(me, unit);
+    xctx__stacks_put(slot->record, unit);
 }
