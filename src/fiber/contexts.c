@@ -55,6 +55,14 @@ static void claim_first(xctx_context *context, struct record *me)
     claim_fresh(context, me);
 }
 
+/* The reverse, where the fiber could not begin. */
+static void unclaim_first(xctx_context *context)
+{
+    context->bits &= (uint8_t)~CONTEXT_FIRST;
+    atomic_store_explicit(&context->used, 0, memory_order_relaxed);
+    atomic_store_explicit(&context->claim, xctx__claim(NULL, CLAIM_FREE), memory_order_relaxed);
+}
+
 void xctx__fiber_contexts_claim(xctx_fiber *fiber, struct record *me, const struct record *last)
 {
     for (xctx_context *context = fiber->top; context; context = context->previous) {
@@ -141,8 +149,11 @@ int xctx__fiber_contexts_in(struct slot *slot, xctx_fiber *fiber, const struct r
         xctx__fiber_contexts_claim(fiber, slot->record, last);
     for (xctx_context *context = fiber->top; context; context = context->previous) {
         if (context->root->flags & MAP_HOOKED) {
-            if (reserve(context, slot->record))
+            if (reserve(context, slot->record)) {
+                if (!last)
+                    unclaim_first(context);
                 return -ENOMEM;
+            }
             hooked = true;
         }
     }
