@@ -277,15 +277,14 @@ static __attribute__((noinline)) int set_slowly(xctx_var *var, void *value, xctx
     entry.id = xctx__var_id(var);
     entry.flags = xctx__var_map_flags(var);
     entry.is_cell = xctx__var_flags(var) & VAR_CELL;
-    error = ready_token(slot, var, ret_token);
-    if (!error)
-        error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
+    error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error) {
         xctx__context_unensure(slot, before);
         return error;
     }
-    /* Only now: `retain` may have entered and left contexts. */
-    xctx_context *context = xctx__context_ensure(slot);
+    /* Only now: `retain` may have entered and left contexts, and made tokens. */
+    error = ready_token(slot, var, ret_token);
+    xctx_context *context = error ? NULL : xctx__context_ensure(slot);
     error = !context ? -ENOMEM : store(slot, context, var, &entry, lets, &old);
     if (error) {
         xctx__var_unref_word(var, entry.word);
@@ -366,13 +365,12 @@ static __attribute__((noinline)) int set_counted(xctx_var *var, void *value, xct
     struct entry entry = {.id = xctx__var_id(var), .is_cell = true};
     void *old;
 
-    int error = ready_token(slot, var, ret_token);
-    if (!error)
-        error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
+    int error = xctx__var_wrap(var, var->options_.retain, value, &entry.word);
     if (error)
         return error;
-    /* `retain` may have entered and left contexts. */
-    xctx_context *context = xctx__context_ensure(slot);
+    /* `retain` may have entered and left contexts, and made tokens. */
+    error = ready_token(slot, var, ret_token);
+    xctx_context *context = error ? NULL : xctx__context_ensure(slot);
     if (!context || !put_in_place(slot, var, entry.word, &old)) {
         error = context ? store(slot, context, var, &entry, 0, &old) : -ENOMEM;
         if (error) {

@@ -902,6 +902,57 @@ TEST(shots_run_on_other_threads)
     xctx_continuation_unref(continuation);
 }
 
+enum { TOKENS = 32 };
+
+static xctx_token *nested_tokens;
+static int nested_count;
+static void *nested_value;
+
+static void *retain_and_set(void *value)
+{
+    if (nested_tokens) {
+        CHECK(nested_count < TOKENS);
+        CHECK(xctx_var_set(&counted, nested_value, &nested_tokens[nested_count++]) == 0);
+    }
+    return value;
+}
+
+static void release_nothing(void *value)
+{
+    (void)value;
+}
+
+XCTX_VAR_DEFINE(nesting, .retain = retain_and_set, .release = release_nothing);
+
+static void *make_tokens_in_retain(void *argument)
+{
+    xctx_token tokens[TOKENS];
+    xctx_token outer[TOKENS];
+
+    nested_value = argument;
+    CHECK(xctx_var_set(&counted, argument, NULL) == 0 && xctx_var_set(&nesting, argument, NULL) == 0);
+    CHECK(xctx_var_set(&counted, argument, &outer[0]) == 0); /* an odd number of them before */
+    nested_tokens = tokens;
+    nested_count = 0;
+    for (int i = 1; i < TOKENS; i++)
+        CHECK(xctx_var_set(&nesting, argument, &outer[i]) == 0);
+    nested_tokens = NULL;
+    for (int i = 1; i < TOKENS; i++)
+        xctx_token_drop(&outer[i]);
+    for (int i = 0; i < nested_count; i++)
+        xctx_token_drop(&tokens[i]);
+    xctx_token_drop(&outer[0]);
+    return NULL;
+}
+
+TEST(tokens_made_by_a_retain_operation_have_room_beside_that_of_its_set)
+{
+    struct counted *value = counted_new(1);
+
+    last_step(make(make_tokens_in_retain, value), NULL);
+    counted_drop(value);
+}
+
 struct found {
     xctx_arena *arena;
     long *values;
