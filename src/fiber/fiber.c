@@ -156,6 +156,8 @@ static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
     struct more *more = fiber->more;
     bool begun = tag != FIBER_TAG_CREATED && tag != FIBER_TAG_OWN;
 
+    /* Contexts are left in the name of a record, and what one thread without a record kept would be every such one's. */
+    (void)xctx__record_get(slot);
     if (tag == FIBER_TAG_SHARED) {
         /* Not as one of many threads without a record, who would all keep the turns in the name of nobody. */
         struct record *record = xctx__record_borrow(slot);

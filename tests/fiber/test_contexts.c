@@ -470,6 +470,37 @@ TEST(fiber_that_shares_is_above_a_context_that_the_thread_got_meanwhile)
     xctx_unref(context);
 }
 
+static void *enter_twice_and_yield(void *context)
+{
+    CHECK(xctx_enter(context) == 0 && xctx_exit(context) == 0 && xctx_enter(context) == 0);
+    xctx_fiber_yield(NULL);
+    return NULL;
+}
+
+static void *give_up(void *fiber)
+{
+    return xctx_fiber_unref(fiber);
+}
+
+static void *enter_and_end(void *context)
+{
+    CHECK(xctx_enter(context) == 0);
+    return NULL;
+}
+
+TEST(context_left_by_a_thread_that_only_gives_fibers_up_is_no_threads)
+{
+    xctx_context *context = xctx_new();
+    xctx_fiber *fiber = make(enter_twice_and_yield, context);
+
+    step(fiber, NULL);
+    on_thread(give_up, fiber);
+    on_thread(enter_and_end, context); /* its end leaves what it has entered */
+    assert_int_equal(xctx_enter(context), 0);
+    assert_int_equal(xctx_exit(context), 0);
+    xctx_unref(context);
+}
+
 /* ---- watchers ---- */
 
 static xctx_context *watched[16];
