@@ -134,7 +134,8 @@ int xctx__turn_resume(xctx_fiber *fiber)
     struct slot *slot = &xctx__slot;
     struct record *last;
 
-    if (slot->exceptions == &xctx__exceptions_unknown || annotate_switches())
+    /* A thread that ends has no record any more, but may resume from destructors of thread-specific data. */
+    if (!xctx__has_record(slot) || slot->exceptions == &xctx__exceptions_unknown || annotate_switches())
         return 1;
     int error = xctx__turn_take(fiber, slot->record, &last);
     if (error)
@@ -158,7 +159,7 @@ int xctx__fiber_resume_claimed(xctx_fiber *fiber, void *in, void **ret_out)
 
     HAVE_FRAME_POINTER;
     if (error) {
-        atomic_store_explicit(fiber->turn, xctx__fiber_state(slot->record, FIBER_TAG_KEPT), memory_order_release);
+        xctx__fiber_untake(fiber, slot->record, slot->record);
         return error;
     }
     return run(slot, fiber, false, in, ret_out);
@@ -261,6 +262,7 @@ ANNOTATE_UNSEEN static void unwound(struct slot *slot, xctx_fiber *fiber)
         /* The one that is thrown is already among the uncaught. */
         slot->exceptions->caught = fiber->resumer_exceptions.caught;
         slot->exceptions->uncaught += fiber->resumer_exceptions.uncaught;
+        fiber->resumer_exceptions = (struct exceptions){0}; /* it may be a shot again: FIBER_AGAIN */
     }
     slot->fiber = fiber->resumer;
     if (fiber->bits & FIBER_SLOWLY) {

@@ -264,6 +264,47 @@ TEST(thread_that_ends_in_a_fiber_unwinds_that_and_its_own_stack)
 }
 #endif
 
+static void *throw_if_told(void *)
+{
+    if (xctx_fiber_yield(nullptr))
+        throw 3L;
+    return nullptr;
+}
+
+static void look_on(xctx_context *, void *)
+{
+}
+
+TEST(shot_after_one_that_threw_knows_nothing_of_what_was_handled_then)
+{
+    xctx_continuation *continuation = nullptr;
+    xctx_fiber *fiber = make(throw_if_told, nullptr);
+    xctx_fiber *shot = nullptr;
+    bool caught = false;
+
+    step(fiber, nullptr);
+    assert_int_equal(xctx_fiber_capture(fiber, &continuation), 0);
+    try {
+        throw 1;
+    } catch (int) {
+        assert_int_equal(xctx_continuation_shot(continuation, &shot), 0);
+        try {
+            xctx_fiber_resume(shot, number(1), nullptr);
+        } catch (long) {
+            caught = true;
+        }
+        xctx_fiber_unref(shot);
+    }
+    assert_true(caught);
+    assert_int_equal(xctx_continuation_shot(continuation, &shot), 0);
+    int id = xctx_watch(look_on, nullptr); // so that C resumes
+    last_step(shot, nullptr);
+    assert_true(std::current_exception() == nullptr);
+    assert_int_equal(xctx_unwatch(id), 0);
+    xctx_continuation_unref(continuation);
+    xctx_fiber_unref(fiber);
+}
+
 int main()
 {
     return test_main("exceptions in fibers");
