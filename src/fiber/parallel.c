@@ -131,9 +131,14 @@ static void await(pid_t child)
         ;
 }
 
+static size_t taken(const struct job *job)
+{
+    return atomic_load_explicit(&job->board->next, memory_order_relaxed);
+}
+
 static bool is_taken(const struct job *job)
 {
-    return atomic_load_explicit(&job->board->next, memory_order_relaxed) >= job->count;
+    return taken(job) >= job->count;
 }
 
 static unsigned processors(void)
@@ -170,11 +175,17 @@ int xctx_continuation_fork(xctx_continuation *continuation, size_t count, unsign
     while (running < processes && !error && !(error = start(&job, &children[running])))
         running++;
     /* In the order of their start: each ends when nothing is left to take, so none is waited for in vain. One that has
-       died left work that another one can do. */
+       died left work that another one can do; unless that dies before it takes any. */
     for (unsigned i = 0; i < running; i++) {
         await(children[i]);
-        while (!is_taken(&job) && !error && !(error = start(&job, &children[i])))
-            await(children[i]);
+        while (!is_taken(&job) && !error) {
+            size_t before = taken(&job);
+            error = start(&job, &children[i]);
+            if (!error) {
+                await(children[i]);
+                error = taken(&job) == before ? -EAGAIN : 0;
+            }
+        }
     }
     for (size_t i = 0; i < count; i++) {
         const struct outcome *outcome = &job.board->outcomes[i];

@@ -993,6 +993,30 @@ TEST(shots_run_in_parallel_in_forked_processes)
     assert_null(xctx_arena_destroy(found.arena));
 }
 
+static bool child_dies;
+
+static void die_in_child(void)
+{
+    if (child_dies)
+        _exit(1);
+}
+
+TEST(processes_that_die_before_they_do_anything_are_not_forked_for_ever)
+{
+    int results[3] = {0};
+    xctx_fiber *fiber = make(add_up, number(100));
+    step(fiber, NULL);
+    xctx_continuation *continuation = capture_last(fiber);
+
+    assert_int_equal(pthread_atfork(NULL, NULL, die_in_child), 0);
+    child_dies = true;
+    assert_int_equal(xctx_continuation_fork(continuation, 3, 2, run_in_child, NULL, results), -EAGAIN);
+    child_dies = false;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(results[i], -ECANCELED);
+    xctx_continuation_unref(continuation);
+}
+
 TEST(arena_ends)
 {
     xctx_arena *arena = xctx_arena_create(100);
