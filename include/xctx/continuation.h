@@ -42,16 +42,18 @@ XCTX_BEGIN
 typedef struct xctx_continuation xctx_continuation;
 
 /**
- * Copies a suspended fiber. The fiber is as it was, and can be resumed.
+ * Copies a suspended fiber. The fiber is as it was, and can be resumed. While another thread runs one that shares its
+ * stack, this waits.
  *
  * A fiber that was captured once, and its shots, cost more to resume than others: some 10 ns, and the copying if
  * another one had its turn.
  *
  * @param fiber             suspended in xctx_fiber_yield(), or not begun; a shot, too.
  * @param ret_continuation  receives it, for xctx_continuation_unref(); not written to on failure.
- * @return 0; -EINVAL an argument is NULL, or the fiber has ended; -EBUSY it is running; -EPERM it is in a region of
- *         XCTX_NO_CAPTURE, or handles a C++ exception; -ENOTSUP AddressSanitizer keeps its local variables elsewhere
- *         (detect_stack_use_after_return), or the thread has a shadow stack; -ENOMEM; or what an `on_clone` returned.
+ * @return 0; -EINVAL an argument is NULL, or the fiber has ended; -EBUSY it is running; -EDEADLK another one is running
+ *         on its stack that waits for this thread; -EPERM it is in a region of XCTX_NO_CAPTURE, or handles a C++
+ *         exception; -ENOTSUP AddressSanitizer keeps its local variables elsewhere (detect_stack_use_after_return), or
+ *         the thread has a shadow stack; -ENOMEM; or what an `on_clone` returned.
  */
 XCTX_API int xctx_fiber_capture(xctx_fiber *fiber, xctx_continuation **ret_continuation);
 
@@ -125,7 +127,7 @@ typedef struct xctx_fiber_hook {
  * @param hook   its operations set.
  * @param place  a pointer variable on the fiber's stack; its value at each time of copying is what counts.
  * @return 0, also where no fiber is running, in which case nothing is done; -EINVAL an argument is NULL, or not on the
- *         fiber's stack.
+ *         fiber's stack; -ENOMEM.
  */
 XCTX_API int xctx_fiber_hook_push(xctx_fiber_hook *hook, void *place);
 

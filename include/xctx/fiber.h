@@ -14,10 +14,10 @@
  *
  * What goes along with a fiber: registers that the ABI has a function keep, floating-point control (rounding, traps),
  * the C++ exceptions that it is handling, its context. It starts with the floating-point control of whoever resumes it
- * first. What stays with the thread: floating-point exception flags,
- * `errno`, thread-local variables, the signal mask. A compiler may keep the address of a thread-local variable, of
- * `errno` or the result of pthread_self() in a register over a call: after a call that yields they may be those of
- * another thread, so code that uses them there belongs in a function of its own that is not inlined.
+ * first. What stays with the thread: floating-point exception flags, `errno`, thread-local variables, the signal mask.
+ * A compiler may keep the address of a thread-local variable, of `errno` or the result of pthread_self() in a register
+ * over a call: after a call that yields they may be those of another thread, so code that uses them there belongs in a
+ * function of its own that is not inlined.
  *
  * Mutexes belong to threads: one that is locked before a yield must be unlocked on the same thread. A fiber must not
  * yield in operations of variables (`retain`, `enter` and others) or in watchers.
@@ -70,8 +70,8 @@ typedef struct xctx_fiber xctx_fiber;
 /** What xctx_fiber_create() can be told. Zero is the default of each but `size`. */
 typedef struct xctx_fiber_options {
     size_t size;       /**< sizeof(xctx_fiber_options) */
-    size_t stack_size; /**< bytes of the stack, rounded up; up to XCTX_FIBER_STACK_MAX. Memory is taken page by page
-                          when the stack reaches it */
+    size_t stack_size; /**< bytes of the stack, rounded up; up to XCTX_FIBER_STACK_MAX. Up to 1.5 KiB of them are the
+                          library's. Memory is taken page by page when the stack reaches it */
     const char *name;  /**< for people, in messages; copied */
     uint32_t context;  /**< XCTX_FIBER_CONTEXT_* */
     uint32_t guard;    /**< XCTX_FIBER_GUARD_* */

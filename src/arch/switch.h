@@ -21,7 +21,8 @@
  *       that for a function which was called where the fiber was resumed. Floating-point control is left as it is.
  *   int xctx_fiber_resume(...), void *xctx_fiber_yield(void *out)
  *       The public functions. Where they are worth writing in assembly they do the common cases themselves and jump to
- *       xctx__fiber_resume_slowly(), xctx__fiber_resume_claimed() and xctx__fiber_yield_slowly() for the rest.
+ *       xctx__fiber_resume_slowly(), xctx__fiber_resume_claimed() and xctx__fiber_yield_slowly() for the rest. Turns
+ *       are taken by xctx__turn_resume().
  *   static inline bool xctx__has_shadow_stack(void);
  *       Whether the processor keeps return addresses on a stack of its own, which a switch would not switch.
  *   static inline struct switch_saved xctx__switch_saved(const void *sp);

@@ -14,10 +14,10 @@
  * The window. Its owner puts a context there, does a few loads and stores on it that are only valid while it has the
  * claim, and takes it out again. Nothing that may block or call out happens within. Partner: revoke_claim() in claim.c.
  *
- * The other atomics are relaxed. `new_claim` and `hand_over` are hints, written by the owner (note_entering() in
- * claim.c) and by whoever revokes: whichever value is read, only the cost differs. `gone` changes in the child of
- * fork() alone, while that has one thread. `next` and `next_pooled` are under the lock of record.c; all else is the
- * owner's own.
+ * The other atomics are relaxed. `new_claim`, `hand_over` and `fiber_hand_over` are hints, written by the owner
+ * (note_entering() in claim.c, note_first() in fiber/take.c) and by whoever revokes: whichever value is read, only the
+ * cost differs. `gone` changes in the child of fork() alone, while that has one thread. `next` and `next_pooled` are
+ * under the lock of record.c, and `waits_for` is under that of fiber/turns.c; all else is the owner's own.
  */
 #ifndef XCTX_CONTEXT_RECORD_H
 #define XCTX_CONTEXT_RECORD_H

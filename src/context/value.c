@@ -30,7 +30,7 @@
 /* Numbers that memory which is no token is unlikely to hold. */
 enum token_state {
     TOKEN_SET = 0x746f6b65,
-    TOKEN_KEPT = 0x6b657074, /* set, and its reference to the old value is a fiber's: tokens.h */
+    TOKEN_KEPT = 0x6b657074, /* set, and its reference to the old value is a fiber's: fibers.h */
     TOKEN_USED = 0x75736564,
 };
 

@@ -74,7 +74,7 @@ ANNOTATE void annotate_destroy(xctx_fiber *fiber)
         __tsan_destroy_fiber(annotations->thread);
 }
 
-/* A shot begins to exist, or is destroyed, that has not got or has lost the stack. */
+/* A shot begins to exist, which has not got the stack. */
 ANNOTATE void annotate_shot(xctx_fiber *fiber)
 {
     if (&__tsan_create_fiber)

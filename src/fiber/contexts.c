@@ -73,8 +73,8 @@ void xctx__fiber_contexts_claim(xctx_fiber *fiber, struct record *me, const stru
     }
 }
 
-/* Whether assembly can put a fiber's contexts in and out: it looks at the uppermost one alone, whereas a lower one may get
-   a pin while the fiber runs, and one that lies above the resumer's is to be linked to that. */
+/* Whether assembly can put a fiber's contexts in and out: it looks at the uppermost one alone, whereas a lower one may
+   get a pin while the fiber runs, and one that lies above the resumer's is to be linked to that. */
 static bool is_for_assembly(const xctx_fiber *fiber)
 {
     return !(fiber->bits & FIBER_SHARES) && !fiber->top->previous;

@@ -16,7 +16,7 @@ static bool are_valid(const xctx_fiber_options *options)
            options->context <= XCTX_FIBER_CONTEXT_NONE && options->guard <= XCTX_FIBER_GUARD_NONE;
 }
 
-/* The context that a fiber starts in. Whether memory ran out. */
+/* The context that a fiber starts in, or NULL. False: no memory, or a `clone` operation failed. */
 static bool make_context(uint32_t which, xctx_context **ret_context)
 {
     *ret_context = NULL;
@@ -156,7 +156,7 @@ static void abandon(struct slot *slot, xctx_fiber *fiber, unsigned tag)
     struct more *more = fiber->more;
     bool begun = tag != FIBER_TAG_CREATED && tag != FIBER_TAG_OWN;
 
-    /* Contexts are left in the name of a record, and what one thread without a record kept would be every such one's. */
+    /* Contexts are left in the name of a record: what a thread without one kept would be every such thread's. */
     (void)xctx__record_get(slot);
     if (tag == FIBER_TAG_SHARED) {
         /* Not as one of many threads without a record, who would all keep the turns in the name of nobody. */

@@ -24,16 +24,18 @@
  * its record's window, looks whether the word is its own, stores RUNNING, and takes it out again. Another thread swaps
  * the word to RUNNING by itself, makes the owner pass a memory barrier by membarrier(), waits until the owner is out of
  * the window, and looks whether its own word is still there: if not, the owner was quicker, and it tries again. A fiber
- * becomes KEPT when one thread resumes it twice in a row, and never again once that was revoked REVOKED_MOST times.
+ * becomes KEPT when one thread resumes it twice in a row, and never again once that was revoked FIBER_REVOKED_MOST
+ * times.
  *
  * OWN is the same for new fibers, taken and revoked in the same way. A thread whose new fibers others resume makes them
  * CREATED for a while (record->fiber_hand_over), until it has resumed so many of them itself.
  *
  * Turns. Fibers that share a stack run one at a time; struct turns says which. Its `state` is a lock, with the states
  * FREE and KEPT of a fiber, taken and revoked in the same way; who has it makes it RUNNING, to run a fiber on the
- * stack, or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn (turns.c). A
- * fiber yields by storing into `*turn`: for other fibers that is `state`, for these it is that of their turns. In the
- * child of fork() a lock of a thread that did not come along is taken from it; what that one ran is DONE then.
+ * stack, or has it LOCKED for a moment to look after the stack and the fibers that wait for their turn. (Two more
+ * states are of turns.c alone: how the last user of a stack is found.) A fiber yields by storing into `*turn`: for
+ * other fibers that is `state`, for these it is that of their turns. In the child of fork() a lock of a thread that did
+ * not come along is taken from it; what that one ran is DONE then.
  *
  * Memory orders: the store that suspends is a release, after the last access to the fiber and its stack; the load or
  * swap that takes a fiber is an acquire. Where it is KEPT, both are on one thread. models/fiber.pml checks all of that.
@@ -71,9 +73,9 @@ enum fiber_place {
 enum fiber_bits {
     FIBER_SHARES = 1,  /* runs in its resumer's context */
     FIBER_SLOWLY = 2,  /* never switches in assembly: sanitizers are to be told */
+    FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
     FIBER_FRESH = 8,   /* a shot that did not run yet: nobody has claimed its contexts */
     FIBER_AGAIN = 16,  /* a shot that has ended with its context as it was made: another shot can have both */
-    FIBER_LEAVING = 4, /* operations of variables are called on its behalf: it cannot yield */
 };
 
 /* The exceptions that a thread is handling, as the C++ ABI lays it out: __cxa_eh_globals. */

@@ -10,7 +10,7 @@
  * side by side as one mapping, however many fibers there are. Elsewhere each guard is a mapping of its own, and the
  * number of these is limited (vm.max_map_count): to some 32,000 fibers, usually.
  *
- * All slabs are in a table, for debuggers (gdb.c) and for signal handlers, which ask which stack an address is on. It
+ * All slabs are in a table, for debuggers (debug.h) and for signal handlers, which ask which stack an address is on. It
  * is made of pages that stay where they are as long as the process lives.
  */
 #ifndef XCTX_FIBER_STACKS_H

@@ -40,8 +40,7 @@ static int call_resume(struct world *world)
 
 TEST(first_resume_of_a_shot_without_memory_runs_nothing)
 {
-    fail_each(&(struct scenario){
-        .prepare = with_shot_that_did_not_begin, .call = call_resume, .succeeded = drop_all});
+    fail_each(&(struct scenario){.prepare = with_shot_that_did_not_begin, .call = call_resume, .succeeded = drop_all});
 }
 
 /* Given up after the failure. */

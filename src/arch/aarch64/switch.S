@@ -95,6 +95,11 @@
     ret
 .endm
 
+/* On a stack with the fiber at [sp]: CFA: *(*(sp) + FIBER_RESUMER_SP) + SIZE, which is 0xb0, 0x01 as ULEB128 */
+.macro CFA_OF_RESUMER
+    .cfi_escape 0x0f, 9, 0x8f, 0, 0x06, 0x23, FIBER_RESUMER_SP, 0x06, 0x23, 0xb0, 0x01
+.endm
+
 .macro BEGIN name
     .p2align 4
     .globl \name
@@ -161,8 +166,7 @@
     .cfi_startproc
     .cfi_signal_frame
     .cfi_personality 0x1b, xctx__fiber_personality
-    /* CFA: *(*(sp) + FIBER_RESUMER_SP) + SIZE */
-    .cfi_escape 0x0f, 9, 0x8f, 0, 0x06, 0x23, FIBER_RESUMER_SP, 0x06, 0x23, 0xb0, 0x01
+    CFA_OF_RESUMER
     .cfi_offset x29, -SIZE
     OTHERS cfi_offset, -SIZE
     /* x30: *(CFA - SIZE + 8) - 1 */
@@ -201,6 +205,7 @@ xctx__switch_entry:
     str x9, [x0, #FIBER_RESUMER_SP]
     ldr x9, [x0, #FIBER_SP]
     mov sp, x9
+    CFA_OF_RESUMER
     b xctx__switch_entry
     END xctx__switch_begin
 
