@@ -283,7 +283,12 @@ TEST(shot_after_one_that_threw_knows_nothing_of_what_was_handled_then)
     bool caught = false;
 
     step(fiber, nullptr);
-    assert_int_equal(xctx_fiber_capture(fiber, &continuation), 0);
+    int error = xctx_fiber_capture(fiber, &continuation);
+    if (error == -ENOTSUP) { // AddressSanitizer keeps the frame elsewhere
+        xctx_fiber_unref(fiber);
+        skip();
+    }
+    assert_int_equal(error, 0);
     try {
         throw 1;
     } catch (int) {
