@@ -107,12 +107,13 @@ XCTX_API void xctx__no_capture_end(xctx_fiber **fiber);
  *         .on_clone = copy_file, .on_drop = close_file};
  *     int error = xctx_fiber_hook_push(&hook, &file);
  *
- * The operations are called on the thread that captures, makes or releases. They must not use the fiber, or others that
- * share its stack.
+ * The operations are called on the thread that captures, makes or releases. They, and `clone` operations of variables
+ * then, must not use the fiber, or others that share its stack: it is locked.
  */
 typedef struct xctx_fiber_hook {
     /** Makes of a value, not NULL, one for another copy of the fiber: 0, or a negative errno, which capturing or making
-     * a shot then returns. Called for each continuation and each shot. NULL: the value itself. */
+     * a shot then returns. Called for each continuation and each shot. NULL: the value itself, which `on_drop` then
+     * gets once for each. */
     int (*on_clone)(void *value, void **ret_value);
     /** Gives up a value, not NULL, of a fiber that was abandoned, or of a continuation. NULL: nothing to do. */
     void (*on_drop)(void *value);
@@ -170,7 +171,8 @@ XCTX_API xctx_arena *xctx_arena_destroy(xctx_arena *arena);
  * Returns what is stored into ret_results.
  * @param arg           for @p fn.
  * @param ret_results   room for @p count; may be NULL. What @p fn has returned; or the error of making the shot;
- *                      or -ECANCELED: the process ended before @p fn did.
+ *                      or -ECANCELED: the process ended before @p fn did, or other code of this process has waited for
+ * it.
  * @return 0 each was tried; -EINVAL; -ENOMEM; -EAGAIN, -ENOSYS and other errors of fork(): the results that are missing
  *         are then -ECANCELED.
  */

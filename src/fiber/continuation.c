@@ -29,11 +29,11 @@
 /* A context that was entered. */
 struct level {
     struct map *map;
-    xctx_context *original; /* what pointers on the stack are to; of a shot's, that of the fiber it goes back to */
+    xctx_context *original; /* what pointers on the stack are to; of a shot's, that of the fiber it goes back to. NULL:
+                               it cannot be left */
     struct xctx_snapshot *snapshot;
     uint64_t serial;
     uint16_t lets;
-    bool leavable; /* there is a reference to `original` */
 };
 
 struct xctx_continuation {
@@ -86,8 +86,7 @@ static void drop_levels(struct slot *slot, xctx_continuation *continuation, uint
         xctx__map_unref(slot, level->map);
         if (level->snapshot)
             xctx_snapshot_unref(level->snapshot);
-        if (level->leavable)
-            xctx_unref(level->original);
+        xctx_unref(level->original);
     }
     if (continuation->levels != &continuation->level)
         xctx__free(continuation->levels);
@@ -128,10 +127,8 @@ static int copy_levels(struct slot *slot, xctx_continuation *continuation, const
         level->serial = context->serial;
         level->lets = context->lets;
         level->snapshot = xctx_snapshot_ref(xctx__carried(context));
-        level->original = original_of(fiber, context);
-        level->leavable = begun && (context->previous || fiber->bits & FIBER_SHARES);
-        if (level->leavable)
-            xctx_ref(level->original);
+        bool leavable = begun && (context->previous || fiber->bits & FIBER_SHARES);
+        level->original = leavable ? xctx_ref(original_of(fiber, context)) : NULL;
     }
     return 0;
 }
@@ -339,6 +336,8 @@ static int lock_fiber(xctx_fiber *fiber, struct record *me, bool *ret_ours)
         xctx__fiber_untake(fiber, me, last);
     }
     struct turns *turns = xctx__turns(fiber);
+    if (xctx__turn_runs(fiber))
+        return -EBUSY;
     int error = xctx__turns_lock(turns, me, ret_ours);
     if (error)
         return error;

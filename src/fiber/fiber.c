@@ -215,8 +215,9 @@ xctx_fiber *xctx_fiber_unref(xctx_fiber *fiber)
         atomic_fetch_sub_explicit(&fiber->refs, 1, memory_order_acq_rel) != 1)
         return NULL;
     unsigned tag = xctx__fiber_tag(atomic_load_explicit(&fiber->state, memory_order_acquire));
-    assert(tag != FIBER_TAG_RUNNING);
-    if (tag == FIBER_TAG_RUNNING)
+    bool runs = tag == FIBER_TAG_RUNNING || (tag == FIBER_TAG_SHARED && xctx__turn_runs(fiber));
+    assert(!runs);
+    if (runs)
         return NULL; /* its stack is in use: better lost than used twice */
     if (fiber->bits & (FIBER_AGAIN | FIBER_FRESH) && xctx__shot_keep(slot, fiber))
         return NULL;

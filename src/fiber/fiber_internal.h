@@ -215,6 +215,9 @@ bool xctx__fiber_revoke(_Atomic uintptr_t *word, uintptr_t state, uintptr_t mine
 /* The same for a fiber whose state is SHARED, which becomes the stack's resident. Waits for others' turns to end. */
 int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_last);
 
+/* Whether a fiber whose state is SHARED runs. */
+bool xctx__turn_runs(const xctx_fiber *fiber);
+
 /* The resident, whose turn it is, is not to come back to the stack. */
 void xctx__turn_clear(xctx_fiber *fiber);
 

@@ -258,6 +258,15 @@ const void *xctx__fiber_bytes(const xctx_fiber *fiber)
 
 /* ---- turns ---- */
 
+bool xctx__turn_runs(const xctx_fiber *fiber)
+{
+    const struct turns *turns = xctx__turns(fiber);
+
+    /* While somebody runs, the resident does: it can be nobody else before its turn is over. Acquire: see it. */
+    return xctx__fiber_tag(atomic_load_explicit(&turns->state, memory_order_acquire)) == FIBER_TAG_RUNNING &&
+           atomic_load_explicit(&turns->resident, memory_order_relaxed) == fiber;
+}
+
 int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_last)
 {
     struct turns *turns = xctx__turns(fiber);

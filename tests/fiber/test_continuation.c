@@ -426,7 +426,10 @@ TEST(shot_that_runs_elsewhere_is_busy)
     while (sem_wait(&entered))
         ;
 
+    xctx_continuation *none = NULL;
     assert_int_equal(xctx_fiber_resume(shot, NULL, NULL), -EBUSY);
+    assert_int_equal(xctx_fiber_capture(shot, &none), -EBUSY);
+    assert_null(none);
     sem_post(&may_leave);
     join(runner);
     assert_int_equal(xctx_fiber_resume(shot, NULL, NULL), -EINVAL);
