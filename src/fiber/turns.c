@@ -261,10 +261,12 @@ const void *xctx__fiber_bytes(const xctx_fiber *fiber)
 bool xctx__turn_runs(const xctx_fiber *fiber)
 {
     const struct turns *turns = xctx__turns(fiber);
+    /* Acquire: see the resident. While somebody runs it can be nobody else. */
+    uintptr_t state = atomic_load_explicit(&turns->state, memory_order_acquire);
 
-    /* While somebody runs, the resident does: it can be nobody else before its turn is over. Acquire: see it. */
-    return xctx__fiber_tag(atomic_load_explicit(&turns->state, memory_order_acquire)) == FIBER_TAG_RUNNING &&
-           atomic_load_explicit(&turns->resident, memory_order_relaxed) == fiber;
+    return xctx__fiber_tag(state) == FIBER_TAG_RUNNING &&
+           atomic_load_explicit(&turns->resident, memory_order_relaxed) == fiber &&
+           !atomic_load_explicit(&xctx__fiber_record(state)->gone, memory_order_relaxed);
 }
 
 int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_last)

@@ -175,7 +175,8 @@ static void check_fibers(void)
                     "\"outer\" resume_other");
     assert_null(strstr(text, "released"));
     ASSERT_IN_ORDER(" \"deep\": suspended\n", "#1 ", " wait_deep (", "#2 ", " wait_deep (", "#3 ", " wait_deep (",
-                    "#4 ", " wait_deep (", "#5 ", " go_deep (", "#6 ", "xctx__switch_entry", "\n\nFiber ");
+                    "#4 ", " wait_deep (", "#5 ", " go_deep (", "#6 ", "switch_entry",
+                    "\n\nFiber "); /* gdb takes two underscores for Ada in what clang has assembled */
     ASSERT_IN_ORDER("\"ended\": done\n", "it has nothing on its stack");
     ASSERT_IN_ORDER("\"not yet\": created\n", "to begin in go_deep");
     /* A shot has its turn on the stack of the fiber that was captured. */
