@@ -20,26 +20,23 @@ static const xctx_fiber_hook *hook_in(const xctx_fiber_hook *hook, uintptr_t sp,
     return hook ? at((uintptr_t)hook, sp, bytes) : NULL;
 }
 
-void xctx__fiber_hooks_drop(const xctx_fiber_hook *hooks, uintptr_t sp, const void *bytes)
+/* Drops the values of the hooks before `end`, or of all; `cloned`: of those that were cloned alone. */
+static void drop_until(const xctx_fiber_hook *hooks, const xctx_fiber_hook *end, bool cloned, uintptr_t sp,
+                       const void *bytes)
 {
     const xctx_fiber_hook *next;
 
-    for (const xctx_fiber_hook *hook = hook_in(hooks, sp, bytes); hook; hook = next) {
+    for (const xctx_fiber_hook *hook = hook_in(hooks, sp, bytes); hook && hook != end; hook = next) {
         void *value = *(void **)at((uintptr_t)hook->place_, sp, bytes);
         next = hook_in(hook->next_, sp, bytes);
-        if (value && hook->on_drop)
+        if (value && hook->on_drop && (hook->on_clone || !cloned))
             hook->on_drop(value);
     }
 }
 
-/* Drops the values of the hooks before `end`. */
-static void drop_until(const xctx_fiber_hook *hooks, const xctx_fiber_hook *end, uintptr_t sp, void *bytes)
+void xctx__fiber_hooks_drop(const xctx_fiber_hook *hooks, uintptr_t sp, const void *bytes)
 {
-    for (const xctx_fiber_hook *hook = hook_in(hooks, sp, bytes); hook != end; hook = hook_in(hook->next_, sp, bytes)) {
-        void *value = *(void **)at((uintptr_t)hook->place_, sp, bytes);
-        if (value && hook->on_clone && hook->on_drop)
-            hook->on_drop(value);
-    }
+    drop_until(hooks, NULL, false, sp, bytes);
 }
 
 int xctx__fiber_hooks_clone(const xctx_fiber_hook *hooks, uintptr_t sp, void *bytes)
@@ -51,7 +48,7 @@ int xctx__fiber_hooks_clone(const xctx_fiber_hook *hooks, uintptr_t sp, void *by
             continue;
         int error = hook->on_clone(value, &value);
         if (error) {
-            drop_until(hooks, hook, sp, bytes);
+            drop_until(hooks, hook, true, sp, bytes);
             return error;
         }
         *place = value;
