@@ -106,7 +106,7 @@ ANNOTATE bool annotate_has_fake(const xctx_fiber *fiber)
 {
     bool parked = xctx__has_turns(fiber) && fiber->more->place != FIBER_ON_STACK;
 
-    return fiber->bits & FIBER_SLOWLY && fiber->more &&
+    return fiber->bits & FIBER_SLOWLY &&
            (parked ? fiber->more->annotations : xctx__fiber_top(fiber)->annotations).address_fake;
 }
 

@@ -449,6 +449,36 @@ TEST(registers_are_kept_on_both_sides)
     last_step(kept_fiber, NULL);
 }
 
+/* ---- local variables that are not on the stack ---- */
+
+static bool is_elsewhere;
+
+/* AddressSanitizer moves local variables to the heap if it is told to find them used after their function has returned.
+   The tests of continuations run without that; this one is run with it. */
+static __attribute__((noinline)) void *yield_with_variable(void *argument)
+{
+    volatile char variable[32];
+
+    variable[0] = 1;
+    uintptr_t distance = (uintptr_t)variable - (uintptr_t)__builtin_frame_address(0);
+    is_elsewhere = distance + XCTX_FIBER_STACK_DEFAULT > 2 * XCTX_FIBER_STACK_DEFAULT;
+    xctx_fiber_yield((void *)variable);
+    CHECK(variable[0] == 1);
+    return argument;
+}
+
+TEST(fiber_with_variables_that_are_not_on_its_stack_is_not_captured)
+{
+    xctx_continuation *continuation = NULL;
+    xctx_fiber *fiber = make(yield_with_variable, number(3));
+
+    step(fiber, NULL);
+    assert_int_equal(xctx_fiber_capture(fiber, &continuation), is_elsewhere ? -ENOTSUP : 0);
+    assert_true(!continuation == is_elsewhere);
+    xctx_continuation_unref(continuation);
+    assert_int_equal(as_number(last_step(fiber, NULL)), 3);
+}
+
 /* ---- many ---- */
 
 TEST(many_fibers_live_at_once)
