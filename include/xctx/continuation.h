@@ -168,11 +168,10 @@ XCTX_API xctx_arena *xctx_arena_destroy(xctx_arena *arena);
  * @param count         how many shots.
  * @param processes     how many at the same time; 0: as many as there are processors to run on.
  * @param fn            called in a child: the shot, suspended (its reference is the caller's); its index; @p arg.
- * Returns what is stored into ret_results.
+ *                      Returns what is stored into @p ret_results.
  * @param arg           for @p fn.
- * @param ret_results   room for @p count; may be NULL. What @p fn has returned; or the error of making the shot;
- *                      or -ECANCELED: the process ended before @p fn did, or other code of this process has waited for
- * it.
+ * @param ret_results   room for @p count; may be NULL. What @p fn has returned; or the error of making the shot; or
+ *                      -ECANCELED: the process ended before @p fn did, or other code of this process has waited for it.
  * @return 0 each was tried; -EINVAL; -ENOMEM; -EAGAIN, -ENOSYS and other errors of fork(): the results that are missing
  *         are then -ECANCELED.
  */

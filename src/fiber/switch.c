@@ -112,6 +112,7 @@ int xctx__fiber_resume_slowly(xctx_fiber *fiber, void *in, void **ret_out)
     HAVE_FRAME_POINTER;
     if (!fiber)
         return -EINVAL;
+    /* A thread that has one never gets to know its exceptions, so all that it resumes comes here. */
     if (xctx__has_shadow_stack())
         return -ENOTSUP;
     struct record *record = xctx__record_get(slot);
