@@ -13,9 +13,9 @@
  * They take turns: when one is resumed, what another one has there is copied away, and its own is copied in. While one
  * runs, another thread that resumes a second one waits until the first yields or ends. Resuming one from within another
  * is -EDEADLK, as it would wait for itself, and so is a circle of threads that wait for each other in this way.
- * Pointers to a local variable, held somewhere else, see the variable of whichever shot is there. One that an exception
- * has ended keeps its turn until its thread gives a fiber back, makes or captures one, or resumes another of that
- * stack.
+ * Pointers to a local variable, held somewhere else, see the variable of whichever shot is there. Waiting for a turn is
+ * no cancellation point. One that an exception has ended keeps its turn until its thread gives a fiber back, makes or
+ * captures one, or resumes another of that stack.
  *
  * What is copied: registers, floating-point control, the stack's bytes, the contexts that the fiber had entered (as
  * xctx_copy() does, but values that copies do not get are kept), what XCTX_LET and tokens on the stack put back. What
@@ -107,8 +107,8 @@ XCTX_API void xctx__no_capture_end(xctx_fiber **fiber);
  *         .on_clone = copy_file, .on_drop = close_file};
  *     int error = xctx_fiber_hook_push(&hook, &file);
  *
- * The operations are called on the thread that captures, makes or releases. They, and `clone` operations of variables
- * then, must not use the fiber, or others that share its stack: it is locked.
+ * The operations are called on the thread that captures, makes or releases, and must not throw exceptions. They, and
+ * `clone` operations of variables then, must not use the fiber, or others that share its stack: it is locked.
  */
 typedef struct xctx_fiber_hook {
     /** Makes of a value, not NULL, one for another copy of the fiber: 0, or a negative errno, which capturing or making
@@ -127,8 +127,8 @@ typedef struct xctx_fiber_hook {
  *
  * @param hook   its operations set.
  * @param place  a pointer variable on the fiber's stack; its value at each time of copying is what counts.
- * @return 0, also where no fiber is running, in which case nothing is done; -EINVAL an argument is NULL, or not on the
- *         fiber's stack; -ENOMEM.
+ * @return 0, also where no fiber is running, in which case nothing is done; -EALREADY it is registered; -EINVAL an
+ *         argument is NULL, or not on the fiber's stack; -ENOMEM.
  */
 XCTX_API int xctx_fiber_hook_push(xctx_fiber_hook *hook, void *place);
 
@@ -162,12 +162,13 @@ XCTX_API xctx_arena *xctx_arena_destroy(xctx_arena *arena);
  * Each index is one shot, which @p fn resumes in a child of this process: it gives back how that went, and leaves more
  * than that in an arena. Nothing else that the children do is seen here. A child is a copy of the calling thread alone,
  * where only what fork() allows can be done if there were other threads, and ends by _exit(). What these threads ran of
- * the fibers that share the stack has ended there, the others have not.
+ * the fibers that share the stack has ended there, the others have not. From within one of these fibers, resuming is
+ * -EDEADLK there as it is here. The children are killed if the thread that waits for them goes.
  *
  * @param continuation  what to make shots of.
  * @param count         how many shots.
  * @param processes     how many at the same time; 0: as many as there are processors to run on.
- * @param fn            called in a child: the shot, suspended (its reference is the caller's); its index; @p arg.
+ * @param fn            called in a child: the shot, suspended (borrowed: not to be released); its index; @p arg.
  *                      Returns what is stored into @p ret_results.
  * @param arg           for @p fn.
  * @param ret_results   room for @p count; may be NULL. What @p fn has returned; or the error of making the shot; or

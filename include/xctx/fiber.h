@@ -20,7 +20,8 @@
  * function of its own that is not inlined.
  *
  * Mutexes belong to threads: one that is locked before a yield must be unlocked on the same thread. A fiber must not
- * yield in operations of variables (`retain`, `enter` and others) or in watchers.
+ * yield in operations of variables (`retain`, `enter` and others) or in watchers. It may jump by longjmp() within its
+ * own stack, not out of it.
  *
  * A C++ exception that a fiber does not catch goes on in the function that has resumed it, out of xctx_fiber_resume();
  * so does the end of the thread (pthread_exit(), cancellation) with a libc that unwinds the stack for it. The fiber is
@@ -50,7 +51,8 @@ typedef struct xctx_fiber xctx_fiber;
 #define XCTX_FIBER_CONTEXT_COPY 0u /**< a copy of the creator's current one, made by xctx_fiber_create() */
 #define XCTX_FIBER_CONTEXT_SHARE                                                                                       \
     1u                             /**< whatever is current where the fiber is resumed, as a function would. What it   \
-                                        enters itself goes along with it */
+                                        enters itself goes along with it; what it binds by XCTX_LET stays with that    \
+                                        context, and is put back if that one is current again when the block ends */
 #define XCTX_FIBER_CONTEXT_NONE 2u /**< none at first; one of its own when it needs one, as a thread */
 /** @} */
 

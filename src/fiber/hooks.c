@@ -49,7 +49,7 @@ int xctx__fiber_hooks_clone(const xctx_fiber_hook *hooks, uintptr_t sp, void *by
         int error = hook->on_clone(value, &value);
         if (error) {
             drop_until(hooks, hook, true, sp, bytes);
-            return error;
+            return error < 0 ? error : -EINVAL;
         }
         *place = value;
     }
@@ -69,6 +69,9 @@ int xctx_fiber_hook_push(xctx_fiber_hook *hook, void *place)
 
     if (!hook || !place)
         return -EINVAL;
+    for (const xctx_fiber_hook *other = fiber && fiber->more ? fiber->more->hooks : NULL; other; other = other->next_)
+        if (other == hook)
+            return -EALREADY;
     hook->place_ = NULL;
     hook->next_ = NULL;
     if (!fiber)

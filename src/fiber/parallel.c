@@ -7,9 +7,11 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +90,7 @@ struct job {
     size_t count;
     int (*fn)(xctx_fiber *, size_t, void *);
     void *arg;
+    pid_t parent;
     struct board *board;
 };
 
@@ -119,6 +122,9 @@ static int start(const struct job *job, pid_t *ret_child)
         return -errno;
     }
     if (*ret_child == 0) {
+        /* Nobody wants the results of a process that is gone. */
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != job->parent)
+            _exit(1);
         work(job);
         _exit(0);
     }
@@ -152,7 +158,7 @@ static unsigned processors(void)
 int xctx_continuation_fork(xctx_continuation *continuation, size_t count, unsigned processes,
                            int (*fn)(xctx_fiber *shot, size_t index, void *arg), void *arg, int *ret_results)
 {
-    struct job job = {.continuation = continuation, .count = count, .fn = fn, .arg = arg};
+    struct job job = {.continuation = continuation, .count = count, .fn = fn, .arg = arg, .parent = getpid()};
     const size_t size = sizeof(*job.board) + count * sizeof(job.board->outcomes[0]);
     int error = 0;
 

@@ -825,6 +825,8 @@ static void *bad_hooks(void *argument)
 
     CHECK(xctx_fiber_hook_push(&hook, &not_on_stack) == -EINVAL);
     CHECK(xctx_fiber_hook_push(&hook_elsewhere, &value) == -EINVAL);
+    CHECK(xctx_fiber_hook_push(&hook, &value) == 0);
+    CHECK(xctx_fiber_hook_push(&hook, &value) == -EALREADY);
     CHECK(xctx_fiber_hook_push(NULL, &value) == -EINVAL);
     CHECK(xctx_fiber_hook_push(&hook, NULL) == -EINVAL);
     xctx_fiber_hook_pop(&hook);
