@@ -244,7 +244,8 @@ static void finish_set(struct slot *slot, xctx_var *var, void *old, xctx_token *
         return;
     }
     token_create(ret_token, var, old, slot, slot->current);
-    if (old != XCTX__ABSENT && xctx__var_flags(var) & VAR_CELL && xctx__token_is_kept(slot, ret_token)) {
+    if (XCTX__UNLIKELY(slot->fiber != NULL) && old != XCTX__ABSENT && xctx__var_flags(var) & VAR_CELL &&
+        xctx__token_is_kept(slot, ret_token)) {
         ret_token->state_ = TOKEN_KEPT;
         xctx__token_keep(slot, ret_token, old);
     }
@@ -253,8 +254,9 @@ static void finish_set(struct slot *slot, xctx_var *var, void *old, xctx_token *
 /* Before a set whose token may come to hold a reference. 0 or -ENOMEM. */
 static int ready_token(struct slot *slot, xctx_var *var, const xctx_token *token)
 {
-    bool kept = token && slot->fiber && xctx__var_flags(var) & VAR_CELL && xctx__token_is_kept(slot, token);
-
+    if (XCTX__LIKELY(!slot->fiber) || !token)
+        return 0;
+    bool kept = xctx__var_flags(var) & VAR_CELL && xctx__token_is_kept(slot, token);
     return kept ? xctx__token_reserve(slot) : 0;
 }
 

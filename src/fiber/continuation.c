@@ -336,9 +336,7 @@ static int lock_fiber(xctx_fiber *fiber, struct record *me, bool *ret_ours)
         xctx__fiber_untake(fiber, me, last);
     }
     struct turns *turns = xctx__turns(fiber);
-    if (xctx__turn_runs(fiber))
-        return -EBUSY;
-    int error = xctx__turns_lock(turns, me, ret_ours);
+    int error = xctx__turns_lock(fiber, me, ret_ours);
     if (error)
         return error;
     unsigned tag = xctx__fiber_tag(atomic_load_explicit(&fiber->state, memory_order_acquire));

@@ -224,9 +224,9 @@ void xctx__turn_clear(xctx_fiber *fiber);
 /* Ends a turn in which nothing runs. */
 void xctx__turn_give_up(xctx_fiber *fiber, struct record *me);
 
-/* Locks a stack's turns for a moment, whether or not it is the running thread that has them: `*ret_ours`. Waits. 0, or
-   -EDEADLK as resuming would. */
-int xctx__turns_lock(struct turns *turns, struct record *me, bool *ret_ours);
+/* Locks the turns of a fiber's stack for a moment, whether or not it is the running thread that has them: `*ret_ours`.
+   Waits. 0; -EBUSY the fiber itself runs; -EDEADLK as resuming would. */
+int xctx__turns_lock(const xctx_fiber *fiber, struct record *me, bool *ret_ours);
 void xctx__turns_unlock(struct turns *turns, struct record *me, bool ours);
 
 /* Takes a suspended fiber that nobody refers to out of its stack's turns, and drops what its hooks hold. Does not wait

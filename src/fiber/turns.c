@@ -177,11 +177,28 @@ static void unlock(struct turns *turns, struct record *me)
                           memory_order_release);
 }
 
-int xctx__turns_lock(struct turns *turns, struct record *me, bool *ret_ours)
+bool xctx__turn_runs(const xctx_fiber *fiber)
 {
-    uintptr_t state;
-    int error = lock(turns, me, &state);
+    const struct turns *turns = xctx__turns(fiber);
+    /* Acquire: see the resident. While somebody runs it can be nobody else. */
+    uintptr_t state = atomic_load_explicit(&turns->state, memory_order_acquire);
 
+    return xctx__fiber_tag(state) == FIBER_TAG_RUNNING &&
+           atomic_load_explicit(&turns->resident, memory_order_relaxed) == fiber &&
+           !atomic_load_explicit(&xctx__fiber_record(state)->gone, memory_order_relaxed);
+}
+
+int xctx__turns_lock(const xctx_fiber *fiber, struct record *me, bool *ret_ours)
+{
+    struct turns *turns = xctx__turns(fiber);
+    uintptr_t state;
+
+    *ret_ours = false;
+    if (XCTX__LIKELY(try_lock(turns, me, &state)))
+        return 0;
+    if (xctx__turn_runs(fiber))
+        return -EBUSY;
+    int error = lock(turns, me, &state);
     *ret_ours = error && is_held(state) && xctx__fiber_record(state) == me;
     return *ret_ours ? 0 : error;
 }
@@ -257,17 +274,6 @@ const void *xctx__fiber_bytes(const xctx_fiber *fiber)
 }
 
 /* ---- turns ---- */
-
-bool xctx__turn_runs(const xctx_fiber *fiber)
-{
-    const struct turns *turns = xctx__turns(fiber);
-    /* Acquire: see the resident. While somebody runs it can be nobody else. */
-    uintptr_t state = atomic_load_explicit(&turns->state, memory_order_acquire);
-
-    return xctx__fiber_tag(state) == FIBER_TAG_RUNNING &&
-           atomic_load_explicit(&turns->resident, memory_order_relaxed) == fiber &&
-           !atomic_load_explicit(&xctx__fiber_record(state)->gone, memory_order_relaxed);
-}
 
 int xctx__turn_take(xctx_fiber *fiber, struct record *me, struct record **ret_last)
 {
