@@ -479,6 +479,39 @@ TEST(hooks_give_shots_in_processes_values_and_fibers_fork_them)
     assert_int_equal(atomic_load(&values), 0);
 }
 
+/* Says that it runs, by a pipe that is open as long as it does. */
+static int wait_for_ever(xctx_fiber *shot, size_t index, void *argument)
+{
+    (void)shot;
+    (void)index;
+    CHECK(write(*(int *)argument, "x", 1) == 1);
+    while (pause())
+        ;
+    return 0;
+}
+
+TEST(processes_go_with_the_one_that_waits_for_them)
+{
+    int ends[2];
+    char byte;
+
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(ends[0]);
+        xctx_continuation_fork(capture_sum(), 2, 2, wait_for_ever, &ends[1], NULL);
+        _exit(0);
+    }
+    close(ends[1]);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody has the other end any more */
+    close(ends[0]);
+}
+
 int main(void)
 {
     return test_main("shots in forked processes");
