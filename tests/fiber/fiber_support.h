@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fibers for tests: that must be made, and resumed with what is expected of them. */
+/* Fibers for tests: that must be made, captured, and resumed with what is expected of them. */
 #ifndef XCTX_TEST_FIBER_SUPPORT_H
 #define XCTX_TEST_FIBER_SUPPORT_H
 
@@ -40,6 +40,31 @@ static inline void *last_step(xctx_fiber *fiber, void *in)
     CHECK(xctx_fiber_resume(fiber, in, &out) == 0);
     xctx_fiber_unref(fiber);
     return out;
+}
+
+static inline xctx_continuation *capture(xctx_fiber *fiber)
+{
+    xctx_continuation *continuation = NULL;
+
+    CHECK(xctx_fiber_capture(fiber, &continuation) == 0);
+    return continuation;
+}
+
+/* Captures a fiber and lets it go. */
+static inline xctx_continuation *capture_last(xctx_fiber *fiber)
+{
+    xctx_continuation *continuation = capture(fiber);
+
+    xctx_fiber_unref(fiber);
+    return continuation;
+}
+
+static inline xctx_fiber *shot_of(xctx_continuation *continuation)
+{
+    xctx_fiber *shot = NULL;
+
+    CHECK(xctx_continuation_shot(continuation, &shot) == 0);
+    return shot;
 }
 
 #endif

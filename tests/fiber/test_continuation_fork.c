@@ -9,22 +9,6 @@
 
 XCTX_VAR_DEFINE(kept, .retain = counted_retain, .release = counted_release);
 
-static xctx_continuation *capture(xctx_fiber *fiber)
-{
-    xctx_continuation *continuation = NULL;
-
-    CHECK(xctx_fiber_capture(fiber, &continuation) == 0);
-    return continuation;
-}
-
-static xctx_fiber *shot_of(xctx_continuation *continuation)
-{
-    xctx_fiber *shot = NULL;
-
-    CHECK(xctx_continuation_shot(continuation, &shot) == 0);
-    return shot;
-}
-
 static void *add_up(void *argument)
 {
     long sum = as_number(argument);

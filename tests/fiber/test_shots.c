@@ -6,22 +6,6 @@
 
 XCTX_VAR_DEFINE(depth_of);
 
-static xctx_continuation *capture(xctx_fiber *fiber)
-{
-    xctx_continuation *continuation = NULL;
-
-    CHECK(xctx_fiber_capture(fiber, &continuation) == 0);
-    return continuation;
-}
-
-static xctx_fiber *shot_of(xctx_continuation *continuation)
-{
-    xctx_fiber *shot = NULL;
-
-    CHECK(xctx_continuation_shot(continuation, &shot) == 0);
-    return shot;
-}
-
 /* ---- functions in contexts ---- */
 
 static void *run_once_more(void *argument)
